@@ -1,0 +1,2 @@
+//! The one binary of Everopen.
+fn main() {}

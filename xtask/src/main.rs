@@ -1,0 +1,2 @@
+//! All automation: `cargo xtask ...`.
+fn main() {}
