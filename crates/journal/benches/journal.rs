@@ -27,9 +27,22 @@ struct Arguments {
     records: u64,
 }
 
+/// Cargo starts a benchmark in the folder of its package; paths are meant from the workspace's.
+fn from_root(path: &str) -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    match package
+        .as_deref()
+        .and_then(Path::parent)
+        .and_then(Path::parent)
+    {
+        Some(root) => root.join(path),
+        None => path.into(),
+    }
+}
+
 fn arguments() -> Arguments {
     let mut parsed = Arguments {
-        dir: PathBuf::from("target/bench"),
+        dir: from_root("target/bench"),
         json: None,
         records: 4_000_000,
     };
@@ -42,8 +55,8 @@ fn arguments() -> Arguments {
         match name.as_str() {
             // What cargo adds.
             "--bench" => {}
-            "--dir" => parsed.dir = value().into(),
-            "--json" => parsed.json = Some(value().into()),
+            "--dir" => parsed.dir = from_root(&value()),
+            "--json" => parsed.json = Some(from_root(&value())),
             "--records" => parsed.records = value().parse().expect("--records needs a number"),
             other => panic!("unknown argument {other}"),
         }

@@ -218,6 +218,13 @@ fn settle(
     // What the file lacks counts as zeros, here as in the scan.
     bytes.resize(bytes.len().max(current.bytes as usize), 0);
     let mut settle = || -> io::Result<()> {
+        // A file that was cut short gets its zeros back, before anything is written there.
+        dir.fill_zeros(
+            &current.file,
+            length,
+            current.bytes,
+            &AtomicBool::new(false),
+        )?;
         // After a failed sync the page cache can hold what the device does not, marked clean: only
         // writing it again makes the next sync mean something.
         if let (Some(at), false) = (report.last_frame, report.marked) {
@@ -233,13 +240,6 @@ fn settle(
                 .file
                 .write_all_at(&vec![0; bytes.len() - current.end as usize], current.end)?;
         }
-        // A file that was cut short gets its zeros back.
-        dir.fill_zeros(
-            &current.file,
-            length,
-            current.bytes,
-            &AtomicBool::new(false),
-        )?;
         dir.sync_data(&current.file)?;
         current.mark(FrameKind::Mark, last_index + 1)?;
         dir.sync_data(&current.file)

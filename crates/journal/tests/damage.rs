@@ -134,7 +134,7 @@ fn a_cut_file_is_a_torn_tail_and_gets_its_zeros_back() {
 #[test]
 fn garbage_after_the_end_is_cut_and_reported() {
     let sample = Sample::new(9, 100);
-    for (at, length) in [(0, 1), (0, 64), (0, 1000), (13, 7), (700, 1), (200, 3000)] {
+    for (at, length) in [(0, 1), (0, 64), (0, 1000), (13, 7), (700, 1), (200, 2500)] {
         let mut bytes = sample.bytes.clone();
         for at in sample.end + at..sample.end + at + length {
             bytes[at] = (at * 37 % 255 + 1) as u8;
@@ -169,7 +169,7 @@ fn a_flipped_bit_anywhere_never_changes_the_log_silently() {
         })
         .collect();
     segments.sort();
-    assert_eq!(segments.len(), 3);
+    assert_eq!(segments.len(), 4);
     let newest = segments.last().unwrap().clone();
     let (mut refused, mut reported) = (0, 0);
     for marked in [true, false] {

@@ -2,7 +2,7 @@
 mod support;
 
 use everopen_journal::{AppendError, Config, Error, Journal, RetainLog};
-use std::io::{Read, Write};
+use std::io::Read;
 use support::{open, payload, records, small, write};
 
 #[test]
@@ -10,14 +10,12 @@ fn what_was_committed_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut all = Vec::new();
     for round in 0..4 {
-        let (mut journal, recovery) = Journal::open(
-            Config {
-                segment_bytes: 64 << 10,
-                ..Config::new(dir.path())
-            }
-            .clone_with_small_records(),
-        )
-        .unwrap();
+        let config = Config {
+            segment_bytes: 64 << 10,
+            max_record_bytes: 1024,
+            ..Config::new(dir.path())
+        };
+        let (mut journal, recovery) = Journal::open(config).unwrap();
         assert_eq!(recovery.last_index, all.len() as u64, "round {round}");
         assert_eq!(recovery.torn_tail, None);
         assert_eq!(records(&journal, 0), all);
@@ -33,19 +31,6 @@ fn what_was_committed_is_there_after_a_restart() {
         assert_eq!(records(&journal, 0), all);
         assert_eq!(records(&journal, 5), all[5..]);
         journal.append(b"never committed").unwrap();
-    }
-}
-
-trait SmallRecords {
-    fn clone_with_small_records(self) -> Self;
-}
-
-impl SmallRecords for Config {
-    fn clone_with_small_records(self) -> Self {
-        Self {
-            max_record_bytes: 1024,
-            ..self
-        }
     }
 }
 
