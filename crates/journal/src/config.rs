@@ -73,7 +73,7 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] names the first rule that does not hold.
     pub fn validate(&self) -> Result<(), Error> {
-        if self.segment_bytes % BLOCK_BYTES != 0 {
+        if !self.segment_bytes.is_multiple_of(BLOCK_BYTES) {
             return Err(Error::Config("segment_bytes is not a multiple of 4096"));
         }
         if self.segment_bytes > SEGMENT_BYTES_MAX {

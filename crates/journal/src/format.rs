@@ -98,7 +98,7 @@ impl SegmentHeader {
         };
         if header.first_index == 0
             || header.segment_bytes < 2 * BLOCK_BYTES
-            || header.segment_bytes % BLOCK_BYTES != 0
+            || !header.segment_bytes.is_multiple_of(BLOCK_BYTES)
         {
             return Err("segment header states impossible values");
         }
