@@ -28,6 +28,8 @@ use crate::feed::{
 
 /// Decimals of a price unless the options say otherwise.
 pub const PRICE_DECIMALS: u8 = 2;
+/// Most decimals of a price: with those of a volume they make the 18 that an asset has room for.
+pub const PRICE_DECIMALS_MAX: u8 = 10;
 /// Decimals of a volume.
 pub const SIZE_DECIMALS: u8 = 8;
 
@@ -43,7 +45,15 @@ pub fn decode_slice(bytes: &[u8]) -> Result<Count, FeedError> {
 /// The columns that are read, with the names that they go by.
 const COLUMNS: [(&str, &[&str]); 6] = [
     ("id", &["id", "order_id"]),
-    ("timestamp", &["timestamp", "microtimestamp", "local_timestamp", "local.timestamp"]),
+    (
+        "timestamp",
+        &[
+            "timestamp",
+            "microtimestamp",
+            "local_timestamp",
+            "local.timestamp",
+        ],
+    ),
     ("price", &["price"]),
     ("volume", &["volume", "amount", "size"]),
     ("action", &["action", "event"]),
@@ -66,10 +76,12 @@ fn header(offset: u64, line: &[u8]) -> Result<Layout, Fault> {
             (0..names.count().min(COLUMN_LIMIT))
                 .find(|column| names.get(*column).eq_ignore_ascii_case(alias.as_bytes()))
         });
-        *place =
-            found.ok_or_else(|| Fault::new(offset, Problem::MissingColumn { name }))?;
+        *place = found.ok_or_else(|| Fault::new(offset, Problem::MissingColumn { name }))?;
     }
-    Ok(Layout { places, count: names.count() })
+    Ok(Layout {
+        places,
+        count: names.count(),
+    })
 }
 
 /// True if a file whose first line is this can only be a table of orders.
@@ -95,7 +107,13 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub fn new(symbol: Symbol, price_decimals: u8, decimal_sizes: bool) -> Self {
-        Self { lines: Lines::default(), layout: None, symbol, price_decimals, decimal_sizes }
+        Self {
+            lines: Lines::default(),
+            layout: None,
+            symbol,
+            price_decimals,
+            decimal_sizes,
+        }
     }
 
     pub fn line(&self) -> u64 {
@@ -106,13 +124,20 @@ impl Decoder {
         let layout = match self.layout {
             Some(layout) => layout,
             None => {
-                let Some((offset, line)) = self.lines.next(source)? else { return Ok(None) };
+                let Some((offset, line)) = self.lines.next(source)? else {
+                    return Ok(None);
+                };
                 let layout = header(offset, line).map_err(|fault| self.lines.at(fault))?;
                 *self.layout.insert(layout)
             }
         };
-        let Some((offset, line)) = self.lines.next(source)? else { return Ok(None) };
-        let row = Row { layout, columns: Columns::split(offset, line) };
+        let Some((offset, line)) = self.lines.next(source)? else {
+            return Ok(None);
+        };
+        let row = Row {
+            layout,
+            columns: Columns::split(offset, line),
+        };
         let message = row.check(offset).and_then(|()| self.decode(offset, &row));
         message.map(Some).map_err(|fault| self.lines.at(fault))
     }
@@ -125,7 +150,10 @@ impl Decoder {
         let price = decimal(row.get(PRICE), self.price_decimals)
             .filter(|price| *price > 0 && *price <= i64::MAX as u64)
             .ok_or_else(|| {
-                row.fault(PRICE, "a price above zero with no more decimals than the feed's")
+                row.fault(
+                    PRICE,
+                    "a price above zero with no more decimals than the feed's",
+                )
             })?;
         let volume = row.get(VOLUME);
         let units = self.decimal_sizes || volume.contains(&b'.');
@@ -144,12 +172,40 @@ impl Decoder {
             b"created" if size == 0 => {
                 return Err(row.fault(VOLUME, "a volume above zero for a created order"));
             }
-            b"created" => (b'c', Action::Add { order_ref, side, price, size, symbol }),
-            b"changed" => (b'h', Action::SetSize { order_ref, price, size }),
-            b"deleted" => (b'd', Action::Delete { order_ref, left: Some(size) }),
+            b"created" => (
+                b'c',
+                Action::Add {
+                    order_ref,
+                    side,
+                    price,
+                    size,
+                    symbol,
+                },
+            ),
+            b"changed" => (
+                b'h',
+                Action::SetSize {
+                    order_ref,
+                    price,
+                    size,
+                },
+            ),
+            b"deleted" => (
+                b'd',
+                Action::Delete {
+                    order_ref,
+                    left: Some(size),
+                },
+            ),
             _ => return Err(row.fault(ACTION, "created, changed or deleted")),
         };
-        Ok(FeedMessage { offset, time, locate: 0, kind, action })
+        Ok(FeedMessage {
+            offset,
+            time,
+            locate: 0,
+            kind,
+            action,
+        })
     }
 }
 
@@ -173,6 +229,7 @@ impl<'a> Row<'a> {
 
     #[cold]
     fn fault(&self, column: usize, expected: &'static str) -> Fault {
-        self.columns.fault(self.layout.places[column], COLUMNS[column].0, expected)
+        self.columns
+            .fault(self.layout.places[column], COLUMNS[column].0, expected)
     }
 }

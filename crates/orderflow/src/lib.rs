@@ -10,3 +10,4 @@ pub mod feed;
 pub mod itch;
 pub mod lobster;
 pub mod obw1;
+mod random;

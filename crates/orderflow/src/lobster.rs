@@ -39,7 +39,11 @@ pub(crate) fn looks_like(first_line: &[u8]) -> bool {
 pub(crate) fn symbol_in(file_name: &str) -> Option<Symbol> {
     let (symbol, rest) = file_name.split_once('_')?;
     let dated = rest.len() >= 10 && rest.as_bytes()[4] == b'-' && rest.as_bytes()[7] == b'-';
-    if dated { Symbol::new(symbol) } else { None }
+    if dated {
+        crate::feed::symbol(symbol.as_bytes())
+    } else {
+        None
+    }
 }
 
 pub(crate) struct Decoder {
@@ -49,7 +53,10 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub fn new(symbol: Symbol) -> Self {
-        Self { lines: Lines::default(), symbol }
+        Self {
+            lines: Lines::default(),
+            symbol,
+        }
     }
 
     pub fn line(&self) -> u64 {
@@ -57,7 +64,9 @@ impl Decoder {
     }
 
     pub fn next<R: Read>(&mut self, source: &mut Source<R>) -> Result<Option<FeedMessage>, Fault> {
-        let Some((offset, line)) = self.lines.next(source)? else { return Ok(None) };
+        let Some((offset, line)) = self.lines.next(source)? else {
+            return Ok(None);
+        };
         let message = decode(offset, line, self.symbol);
         message.map(Some).map_err(|fault| self.lines.at(fault))
     }
@@ -66,12 +75,17 @@ impl Decoder {
 fn decode(offset: u64, line: &[u8], symbol: Symbol) -> Result<FeedMessage, Fault> {
     let columns = Columns::split(offset, line);
     if !matches!(columns.count(), 6 | 7) {
-        let problem = Problem::Columns { expected: "6 or 7", found: columns.count() };
+        let problem = Problem::Columns {
+            expected: "6 or 7",
+            found: columns.count(),
+        };
         return Err(Fault::new(offset, problem));
     }
-    let time = seconds(columns.get(0)).filter(|time| *time < DAY).ok_or_else(|| {
-        columns.fault(0, "the time", "seconds after midnight, less than 24 hours")
-    })?;
+    let time = seconds(columns.get(0))
+        .filter(|time| *time < DAY)
+        .ok_or_else(|| {
+            columns.fault(0, "the time", "seconds after midnight, less than 24 hours")
+        })?;
     let &[kind @ b'1'..=b'7'] = columns.get(1) else {
         return Err(columns.fault(1, "the event type", "a number from 1 to 7"));
     };
@@ -100,20 +114,33 @@ fn decode(offset: u64, line: &[u8], symbol: Symbol) -> Result<FeedMessage, Fault
             size: size()?,
             symbol,
         },
-        b'2' => Action::Reduce { order_ref: order_ref()?, by: size()? },
+        b'2' => Action::Reduce {
+            order_ref: order_ref()?,
+            by: size()?,
+        },
         // The size of a deletion is what was left, but the order is gone whatever it says.
         b'3' => {
             size()?;
             price()?;
-            Action::Delete { order_ref: order_ref()?, left: None }
+            Action::Delete {
+                order_ref: order_ref()?,
+                left: None,
+            }
         }
         b'4' => {
             price()?;
-            Action::Execute { order_ref: order_ref()?, size: size()?, price: None }
+            Action::Execute {
+                order_ref: order_ref()?,
+                size: size()?,
+                price: None,
+            }
         }
-        b'5' | b'6' => {
-            Action::TradeReport { symbol, price: price()?, size: size()?, cross: kind == b'6' }
-        }
+        b'5' | b'6' => Action::TradeReport {
+            symbol,
+            price: price()?,
+            size: size()?,
+            cross: kind == b'6',
+        },
         _ => Action::PhaseChange {
             symbol,
             phase: match columns.get(4) {
@@ -124,5 +151,11 @@ fn decode(offset: u64, line: &[u8], symbol: Symbol) -> Result<FeedMessage, Fault
             },
         },
     };
-    Ok(FeedMessage { offset, time, locate: 0, kind, action })
+    Ok(FeedMessage {
+        offset,
+        time,
+        locate: 0,
+        kind,
+        action,
+    })
 }

@@ -8,8 +8,14 @@ const LATEST: u64 = 4_102_444_800;
 
 /// Nanoseconds since 1970, if the text is a time between 2000 and 2100.
 pub(super) fn parse(text: &[u8]) -> Option<u64> {
-    let nanos = if text.contains(&b'-') { date(text)? } else { number(text)? };
-    (EARLIEST..LATEST).contains(&(nanos / 1_000_000_000)).then_some(nanos)
+    let nanos = if text.contains(&b'-') {
+        date(text)?
+    } else {
+        number(text)?
+    };
+    (EARLIEST..LATEST)
+        .contains(&(nanos / 1_000_000_000))
+        .then_some(nanos)
 }
 
 /// The four units lie a factor of a thousand apart and the years allowed a factor of five, so the
@@ -19,10 +25,12 @@ fn number(text: &[u8]) -> Option<u64> {
         return seconds(text);
     }
     let value = unsigned(text)?;
-    let unit = [1_000_000_000, 1_000_000, 1_000, 1].into_iter().find(|unit| {
-        let per_second = 1_000_000_000 / unit;
-        (EARLIEST..LATEST).contains(&(value / per_second))
-    })?;
+    let unit = [1_000_000_000, 1_000_000, 1_000, 1]
+        .into_iter()
+        .find(|unit| {
+            let per_second = 1_000_000_000 / unit;
+            (EARLIEST..LATEST).contains(&(value / per_second))
+        })?;
     value.checked_mul(unit)
 }
 
@@ -62,7 +70,11 @@ fn date(text: &[u8]) -> Option<u64> {
 /// Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the leap day
 /// comes last.
 fn days(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let in_year = (153 * month + 2) / 5 + day - 1;
     year * 365 + year / 4 - year / 100 + year / 400 + in_year - 719_468
 }
@@ -85,7 +97,10 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), Some(nanos), "{text}");
         }
         assert_eq!(parse(b"1430438404"), Some(1_430_438_404_000_000_000));
-        assert_eq!(parse(b"2024-02-29 12:00:00"), Some(1_709_208_000_000_000_000));
+        assert_eq!(
+            parse(b"2024-02-29 12:00:00"),
+            Some(1_709_208_000_000_000_000)
+        );
         for text in [
             "2015-02-29 00:00:00",
             "2015-13-01 00:00:00",

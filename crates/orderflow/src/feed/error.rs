@@ -97,6 +97,12 @@ pub enum Problem {
         /// Longest line that is read.
         limit: usize,
     },
+    /// The options ask for more decimals than amounts have room for.
+    #[error("expected at most 10 decimals for prices, found {given}")]
+    PriceDecimals {
+        /// What the options say.
+        given: u8,
+    },
     /// Bytes after the message that ends the session.
     #[error("expected the end of the file after the zero length that ends the session")]
     AfterEnd,
@@ -117,8 +123,6 @@ impl std::error::Error for FeedError {
         self.problem.source()
     }
 }
-
-use std::error::Error as _;
 
 /// A field's bytes made fit for an error line.
 pub(crate) fn shown(bytes: &[u8]) -> String {

@@ -13,61 +13,19 @@ mod open;
 mod source;
 pub(crate) mod text;
 
+pub use everopen_domain::Side;
+
 pub use error::{FeedError, Problem};
 pub use open::{Clock, Compression, Count, Feed, Format, Options};
 pub(crate) use source::{Fault, Source};
 
-/// Side of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Buys.
-    Buy,
-    /// Sells.
-    Sell,
-}
+/// A market's name for an instrument. It becomes the code of the instrument's base asset.
+pub type Symbol = everopen_domain::AssetCode;
 
-/// A market's name for an instrument: up to 16 printable ASCII characters without spaces.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Symbol {
-    bytes: [u8; Self::MAX],
-    length: u8,
-}
-
-impl Symbol {
-    /// Longest symbol, in bytes.
-    pub const MAX: usize = 16;
-
-    /// A symbol from text; `None` if it is empty, too long or not plain printable ASCII.
-    pub fn new(text: &str) -> Option<Self> {
-        Self::from_bytes(text.as_bytes())
-    }
-
-    pub(crate) fn from_bytes(text: &[u8]) -> Option<Self> {
-        if text.is_empty() || text.len() > Self::MAX || !text.iter().all(u8::is_ascii_graphic) {
-            return None;
-        }
-        let mut bytes = [0; Self::MAX];
-        bytes[..text.len()].copy_from_slice(text);
-        Some(Self { bytes, length: text.len() as u8 })
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)])
-            .expect("invariant: a symbol is ASCII")
-    }
-}
-
-impl std::fmt::Debug for Symbol {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Debug::fmt(self.as_str(), out)
-    }
-}
-
-impl std::fmt::Display for Symbol {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.pad(self.as_str())
-    }
+/// A symbol from bytes, if they are not empty, fit, and are printable ASCII without spaces.
+pub(crate) fn symbol(bytes: &[u8]) -> Option<Symbol> {
+    let plain = !bytes.is_empty() && !bytes.contains(&b' ');
+    if plain { Symbol::new(bytes).ok() } else { None }
 }
 
 /// Whether an instrument trades.

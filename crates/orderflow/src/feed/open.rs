@@ -56,7 +56,7 @@ pub struct Options {
     /// The instrument of a format that names none; by default the front of a LOBSTER file name,
     /// `BTC` for a Bitstamp table, else `STOCK`.
     pub symbol: Option<Symbol>,
-    /// Decimals of prices in a Bitstamp table, at most 18; by default 2.
+    /// Decimals of prices in a Bitstamp table, at most 10; by default 2.
     pub price_decimals: Option<u8>,
     /// True if the volumes of a Bitstamp table are units even without a decimal point.
     pub decimal_sizes: bool,
@@ -183,11 +183,27 @@ impl<'a> Feed<'a> {
         options: Options,
     ) -> Result<Self, FeedError> {
         let taken = Arc::new(AtomicU64::new(0));
-        let begun = begin(Counting { reader, taken: Arc::clone(&taken) }, &name, &options);
+        let begun = begin(
+            Counting {
+                reader,
+                taken: Arc::clone(&taken),
+            },
+            &name,
+            &options,
+        );
         let (source, decoder, compression, price_decimals) = match begun {
             Ok(begun) => begun,
-            Err(Fault { offset, line, problem }) => {
-                return Err(FeedError { file: name, offset, line, problem });
+            Err(Fault {
+                offset,
+                line,
+                problem,
+            }) => {
+                return Err(FeedError {
+                    file: name,
+                    offset,
+                    line,
+                    problem,
+                });
             }
         };
         Ok(Self {
@@ -206,7 +222,10 @@ impl<'a> Feed<'a> {
     }
 
     pub(crate) fn count_slice(bytes: &[u8], format: Format) -> Result<Count, FeedError> {
-        let options = Options { format: Some(format), ..Options::default() };
+        let options = Options {
+            format: Some(format),
+            ..Options::default()
+        };
         let length = Some(bytes.len() as u64);
         let mut count = Count::default();
         for message in Feed::from_reader("memory", bytes, length, options)? {
@@ -254,8 +273,17 @@ impl<'a> Feed<'a> {
     #[cold]
     fn fail(&mut self, fault: Fault) -> FeedError {
         self.done = true;
-        let Fault { offset, line, problem } = fault;
-        FeedError { file: self.name.clone(), offset, line, problem }
+        let Fault {
+            offset,
+            line,
+            problem,
+        } = fault;
+        FeedError {
+            file: self.name.clone(),
+            offset,
+            line,
+            problem,
+        }
     }
 
     /// The format that was recognized or given.
@@ -336,7 +364,10 @@ type Begun<'a> = (Source<Bytes<'a>>, Decoder, Compression, u8);
 
 fn begin<'a>(mut file: Counting<'a>, name: &str, options: &Options) -> Result<Begun<'a>, Fault> {
     let mut magic = Vec::with_capacity(XZ_MAGIC.len());
-    let read = file.by_ref().take(XZ_MAGIC.len() as u64).read_to_end(&mut magic);
+    let read = file
+        .by_ref()
+        .take(XZ_MAGIC.len() as u64)
+        .read_to_end(&mut magic);
     read.map_err(|error| Fault::new(0, Problem::Read(error)))?;
     let compression = if magic.starts_with(GZIP_MAGIC) {
         Compression::Gzip
@@ -364,8 +395,11 @@ fn begin<'a>(mut file: Counting<'a>, name: &str, options: &Options) -> Result<Be
         None => recognize(source.peek(4096)?)?,
     };
     let symbol = |fallback: &str| {
-        let fallback = || Symbol::new(fallback).expect("invariant: a plain word is a symbol");
-        options.symbol.unwrap_or_else(fallback)
+        let fallback = || super::symbol(fallback.as_bytes());
+        options
+            .symbol
+            .or_else(fallback)
+            .expect("invariant: a plain word is a symbol")
     };
     let (decoder, decimals) = match format {
         Format::Itch => (Decoder::Itch, itch::PRICE_DECIMALS),
@@ -376,7 +410,10 @@ fn begin<'a>(mut file: Counting<'a>, name: &str, options: &Options) -> Result<Be
             (Decoder::Lobster(decoder), lobster::PRICE_DECIMALS)
         }
         Format::Bitstamp => {
-            let decimals = options.price_decimals.unwrap_or(bitstamp::PRICE_DECIMALS).min(18);
+            let decimals = options
+                .price_decimals
+                .unwrap_or(bitstamp::PRICE_DECIMALS)
+                .min(18);
             let decoder = bitstamp::Decoder::new(symbol("BTC"), decimals, options.decimal_sizes);
             (Decoder::Bitstamp(decoder), decimals)
         }

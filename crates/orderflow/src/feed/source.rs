@@ -17,12 +17,23 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub fn new(offset: u64, problem: Problem) -> Self {
-        Self { offset, line: None, problem }
+        Self {
+            offset,
+            line: None,
+            problem,
+        }
     }
 
     #[cold]
     pub fn field(offset: u64, field: &'static str, expected: &'static str, found: &[u8]) -> Self {
-        Self::new(offset, Problem::Field { field, expected, found: shown(found) })
+        Self::new(
+            offset,
+            Problem::Field {
+                field,
+                expected,
+                found: shown(found),
+            },
+        )
     }
 }
 
@@ -71,12 +82,18 @@ impl<R: Read> Source<R> {
     #[inline]
     pub fn consume(&mut self, bytes: usize) {
         self.start += bytes;
-        debug_assert!(self.start <= self.end, "invariant: only shown bytes are consumed");
+        debug_assert!(
+            self.start <= self.end,
+            "invariant: only shown bytes are consumed"
+        );
     }
 
     #[cold]
     fn fill(&mut self, least: usize) -> Result<(), Fault> {
-        debug_assert!(least <= CHUNK, "invariant: no item is larger than the buffer");
+        debug_assert!(
+            least <= CHUNK,
+            "invariant: no item is larger than the buffer"
+        );
         self.buffer.copy_within(self.start..self.end, 0);
         self.base += self.start as u64;
         self.end -= self.start;

@@ -82,7 +82,12 @@ impl<'a> Columns<'a> {
     /// Cuts a line at its commas. Quotes around a column are taken off; a quoted column holds no
     /// comma in any of the formats.
     pub fn split(offset: u64, line: &'a [u8]) -> Self {
-        let mut columns = Self { offset, line, bounds: [(0, 0); COLUMN_LIMIT], count: 0 };
+        let mut columns = Self {
+            offset,
+            line,
+            bounds: [(0, 0); COLUMN_LIMIT],
+            count: 0,
+        };
         let mut start = 0;
         for end in 0..=line.len() {
             if end == line.len() || line[end] == b',' {
@@ -140,7 +145,9 @@ pub(crate) fn decimal(text: &[u8], decimals: u8) -> Option<u64> {
                 [b'+', digits @ ..] => (false, digits),
                 digits => (false, digits),
             };
-            let size = i32::try_from(unsigned(digits)?).ok().filter(|size| *size <= 40)?;
+            let size = i32::try_from(unsigned(digits)?)
+                .ok()
+                .filter(|size| *size <= 40)?;
             (&text[..at], if negative { -size } else { size })
         }
     };
@@ -188,7 +195,9 @@ pub(crate) fn seconds(text: &[u8]) -> Option<u64> {
     for place in 0..9 {
         nanos = nanos * 10 + u64::from(fraction.get(place).map_or(0, |digit| digit - b'0'));
     }
-    unsigned(whole)?.checked_mul(1_000_000_000)?.checked_add(nanos)
+    unsigned(whole)?
+        .checked_mul(1_000_000_000)?
+        .checked_add(nanos)
 }
 
 #[cfg(test)]
@@ -222,7 +231,11 @@ mod tests {
             ("1e", 0, None),
             (" 1", 0, None),
         ] {
-            assert_eq!(decimal(text.as_bytes(), decimals), value, "{text:?} with {decimals}");
+            assert_eq!(
+                decimal(text.as_bytes(), decimals),
+                value,
+                "{text:?} with {decimals}"
+            );
         }
     }
 

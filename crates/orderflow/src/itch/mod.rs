@@ -9,7 +9,7 @@ mod write;
 use std::io::Read;
 
 use crate::feed::{Action, Count, Fault, FeedError, FeedMessage, Phase, Problem, Side, Symbol};
-use crate::feed::{Format, Source};
+use crate::feed::{Format, Source, symbol};
 
 pub use write::Writer;
 
@@ -87,7 +87,11 @@ pub(crate) fn next<R: Read>(source: &mut Source<R>) -> Result<Option<FeedMessage
             None => return Err(Fault::new(offset + 2, Problem::UnknownType { found: kind })),
             Some(expected) if expected != length => {
                 let kind = char::from(kind);
-                let problem = Problem::WrongLength { kind, expected, found: length };
+                let problem = Problem::WrongLength {
+                    kind,
+                    expected,
+                    found: length,
+                };
                 return Err(Fault::new(offset, problem));
             }
             Some(_) => {}
@@ -104,7 +108,14 @@ pub(crate) fn next<R: Read>(source: &mut Source<R>) -> Result<Option<FeedMessage
 #[cold]
 fn truncated(offset: u64, expected: &'static str, needed: usize, found: usize) -> Fault {
     let (needed, found) = (needed as u64, found as u64);
-    Fault::new(offset, Problem::Truncated { expected, needed, found })
+    Fault::new(
+        offset,
+        Problem::Truncated {
+            expected,
+            needed,
+            found,
+        },
+    )
 }
 
 /// Decodes one message whose length is already known to fit its type.
@@ -120,14 +131,24 @@ fn decode(message: &[u8], offset: u64) -> Result<FeedMessage, Fault> {
             symbol: fields.symbol(24)?,
             price: fields.u32(32),
         },
-        b'E' => Action::Execute { order_ref: fields.u64(11), size: fields.size(19)?, price: None },
+        b'E' => Action::Execute {
+            order_ref: fields.u64(11),
+            size: fields.size(19)?,
+            price: None,
+        },
         b'C' => Action::Execute {
             order_ref: fields.u64(11),
             size: fields.size(19)?,
             price: Some(fields.u32(32)),
         },
-        b'X' => Action::Reduce { order_ref: fields.u64(11), by: fields.size(19)? },
-        b'D' => Action::Delete { order_ref: fields.u64(11), left: None },
+        b'X' => Action::Reduce {
+            order_ref: fields.u64(11),
+            by: fields.size(19)?,
+        },
+        b'D' => Action::Delete {
+            order_ref: fields.u64(11),
+            left: None,
+        },
         b'U' => Action::Replace {
             old_ref: fields.u64(11),
             new_ref: fields.u64(19),
@@ -149,13 +170,23 @@ fn decode(message: &[u8], offset: u64) -> Result<FeedMessage, Fault> {
             price: fields.u32(27),
             cross: true,
         },
-        b'R' => {
-            Action::Directory { symbol: fields.symbol(11)?, round_lot: fields.u32(21) as u32 }
-        }
-        b'H' => Action::PhaseChange { symbol: fields.symbol(11)?, phase: fields.phase(19)? },
+        b'R' => Action::Directory {
+            symbol: fields.symbol(11)?,
+            round_lot: fields.u32(21) as u32,
+        },
+        b'H' => Action::PhaseChange {
+            symbol: fields.symbol(11)?,
+            phase: fields.phase(19)?,
+        },
         _ => Action::Other,
     };
-    Ok(FeedMessage { offset, time: fields.time()?, locate: fields.u16(1), kind, action })
+    Ok(FeedMessage {
+        offset,
+        time: fields.time()?,
+        locate: fields.u16(1),
+        kind,
+        action,
+    })
 }
 
 /// Reads fields of one message. `at` counts from the type byte, as in the specification.
@@ -169,7 +200,9 @@ struct Fields<'a> {
 impl Fields<'_> {
     #[inline]
     fn bytes<const N: usize>(self, at: usize) -> [u8; N] {
-        self.message[at..at + N].try_into().expect("invariant: a slice of N bytes")
+        self.message[at..at + N]
+            .try_into()
+            .expect("invariant: a slice of N bytes")
     }
 
     #[inline]
@@ -234,7 +267,7 @@ impl Fields<'_> {
         let bytes: [u8; 8] = self.bytes(at);
         let length = bytes.iter().position(|byte| *byte == b' ').unwrap_or(8);
         let padded = bytes[length..].iter().all(|byte| *byte == b' ');
-        match Symbol::from_bytes(&bytes[..length]) {
+        match symbol(&bytes[..length]) {
             Some(symbol) if padded => Ok(symbol),
             _ => Err(self.fault(at, 8, "the stock", "printable ASCII, padded with spaces")),
         }

@@ -14,7 +14,10 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// A writer to `out`, which should be buffered.
     pub fn new(out: W) -> Self {
-        Self { out, message: Vec::with_capacity(64) }
+        Self {
+            out,
+            message: Vec::with_capacity(64),
+        }
     }
 
     /// Gives back the output after the last message.
@@ -78,7 +81,10 @@ impl<W: Write> Writer<W> {
 
     /// `R`: an instrument exists. Fields that no reader here uses say "not available".
     pub fn directory(&mut self, locate: u16, time: u64, stock: Symbol, lot: u32) -> io::Result<()> {
-        self.begin(b'R', locate, time).symbol(stock).put(b"QN").u32(lot);
+        self.begin(b'R', locate, time)
+            .symbol(stock)
+            .put(b"QN")
+            .u32(lot);
         self.put(b"NCZ PN 1N").u32(0).put(b"N").end()
     }
 
@@ -90,7 +96,11 @@ impl<W: Write> Writer<W> {
         stock: Symbol,
         state: u8,
     ) -> io::Result<()> {
-        self.begin(b'H', locate, time).symbol(stock).put(&[state, b' ']).put(b"    ").end()
+        self.begin(b'H', locate, time)
+            .symbol(stock)
+            .put(&[state, b' '])
+            .put(b"    ")
+            .end()
     }
 
     /// `A`: an order joins the book.
@@ -105,7 +115,10 @@ impl<W: Write> Writer<W> {
         stock: Symbol,
         price: u32,
     ) -> io::Result<()> {
-        self.begin(b'A', locate, time).u64(order_ref).side(side).u32(shares);
+        self.begin(b'A', locate, time)
+            .u64(order_ref)
+            .side(side)
+            .u32(shares);
         self.symbol(stock).u32(price).end()
     }
 
@@ -118,7 +131,11 @@ impl<W: Write> Writer<W> {
         shares: u32,
         match_number: u64,
     ) -> io::Result<()> {
-        self.begin(b'E', locate, time).u64(order_ref).u32(shares).u64(match_number).end()
+        self.begin(b'E', locate, time)
+            .u64(order_ref)
+            .u32(shares)
+            .u64(match_number)
+            .end()
     }
 
     /// `C`: a resting order trades at another price.
@@ -131,7 +148,10 @@ impl<W: Write> Writer<W> {
         match_number: u64,
         price: u32,
     ) -> io::Result<()> {
-        self.begin(b'C', locate, time).u64(order_ref).u32(shares).u64(match_number);
+        self.begin(b'C', locate, time)
+            .u64(order_ref)
+            .u32(shares)
+            .u64(match_number);
         self.put(b"Y").u32(price).end()
     }
 
@@ -143,7 +163,10 @@ impl<W: Write> Writer<W> {
         order_ref: u64,
         shares: u32,
     ) -> io::Result<()> {
-        self.begin(b'X', locate, time).u64(order_ref).u32(shares).end()
+        self.begin(b'X', locate, time)
+            .u64(order_ref)
+            .u32(shares)
+            .end()
     }
 
     /// `D`: an order leaves the book.
@@ -161,7 +184,12 @@ impl<W: Write> Writer<W> {
         shares: u32,
         price: u32,
     ) -> io::Result<()> {
-        self.begin(b'U', locate, time).u64(old_ref).u64(new_ref).u32(shares).u32(price).end()
+        self.begin(b'U', locate, time)
+            .u64(old_ref)
+            .u64(new_ref)
+            .u32(shares)
+            .u32(price)
+            .end()
     }
 
     /// `P`: a trade against an order that was not displayed.

@@ -26,5 +26,7 @@ pub fn shared_market(file: &str) -> Option<PathBuf> {
 
 /// A file of the repository's `samples/`.
 pub fn sample(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../samples")
+        .join(file)
 }
