@@ -1,13 +1,16 @@
 """Stopped in any way and started again, the venue goes on where it was."""
 
-import pytest
-
+import subprocess
+import threading
 from decimal import Decimal
+
+import pytest
 
 from conftest import fund
 from market import products, text
 from rest import Rest
-from stream import Stream, levels
+from stream import Stream
+from waiting import until
 
 
 def members(venue):
@@ -21,7 +24,7 @@ def post(member, product, side, price, size, **more):
     } | more)
 
 
-def state(demo, other, public, ids):
+def state(demo, other, public):
     """All that a member could look up, and the public book with its sequence."""
     listed = products(public)
     return {
@@ -42,9 +45,7 @@ def test_balances_orders_trades_and_sequences_go_on(own_venue, way):
     demo, public = members(own_venue)
     other = Rest(own_venue.rest, carol)
     fund(other, {asset: Decimal(amount) for asset, amount in own_venue.endpoints["funded"].items()})
-    product = next(p for p in products(public) if p.id == "BTC-USD") if any(
-        p.id == "BTC-USD" for p in products(public)
-    ) else products(public)[0]
+    product = sorted(products(public), key=lambda p: p.id != "BTC-USD")[0]
 
     resting = post(demo, product, "buy", product.at(-2), product.size(3), client_oid="kept-over")
     post(demo, product, "buy", product.at(0), product.size(2))
@@ -53,7 +54,7 @@ def test_balances_orders_trades_and_sequences_go_on(own_venue, way):
     stop = post(other, product, "sell", product.at(-8), product.size(), stop="loss", stop_price=text(product.at(-7)))
     gone = post(demo, product, "buy", product.at(-3), product.size())
     demo.delete(f"/orders/{gone['id']}")
-    before = state(demo, other, public, [])
+    before = state(demo, other, public)
 
     if way == "killed":
         own_venue.kill()
@@ -63,7 +64,7 @@ def test_balances_orders_trades_and_sequences_go_on(own_venue, way):
 
     demo, public = members(own_venue)
     other = Rest(own_venue.rest, carol)
-    assert state(demo, other, public, []) == before
+    assert state(demo, other, public) == before
 
     # It goes on: the next change has the next sequence, the old order is still there to trade.
     with Stream(own_venue.websocket) as stream:
@@ -87,8 +88,6 @@ def test_balances_orders_trades_and_sequences_go_on(own_venue, way):
 
 def test_nothing_acknowledged_is_lost_when_killed_under_load(own_venue):
     """Orders are sent without pause; the process is killed; every order that was answered is there afterwards."""
-    import threading
-
     _, public = members(own_venue)
     product = products(public)[0]
     acknowledged, failed = [], threading.Event()
@@ -104,8 +103,6 @@ def test_nothing_acknowledged_is_lost_when_killed_under_load(own_venue):
                 failed.set()
                 return
             acknowledged.append(order["id"])
-
-    from waiting import until
 
     workers = [threading.Thread(target=load, args=(n,), daemon=True) for n in range(2)]
     for worker in workers:
@@ -128,8 +125,6 @@ def test_nothing_acknowledged_is_lost_when_killed_under_load(own_venue):
 
 
 def test_a_second_process_on_the_same_folder_is_refused(own_venue):
-    import subprocess
-
     done = subprocess.run(
         [str(own_venue.binary), "up", "--dir", str(own_venue.folder), "--listen", "127.0.0.1:0", "--no-market"],
         capture_output=True, text=True, timeout=30,

@@ -9,6 +9,7 @@ import pytest
 
 from market import text
 from stream import levels
+from venue_process import Member
 
 
 def dec(value) -> Decimal:
@@ -245,8 +246,6 @@ def test_orders_and_trades_on_one_socket_are_told_once(quiet, venue, alice, bob,
 
 
 def test_the_wrong_secret_is_an_authentication_error(venue, product):
-    from venue_process import Member
-
     demo = venue.demo
     stranger = Member("x", demo.key, "eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg=", demo.passphrase)
 

@@ -3,7 +3,6 @@
 import json
 import socket
 import time
-from decimal import Decimal
 from urllib.parse import urlsplit
 
 import pytest

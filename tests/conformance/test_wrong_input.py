@@ -10,8 +10,7 @@ import requests
 
 import signing
 from market import text
-from rest import Rest, refusal
-from waiting import until
+from rest import refusal
 
 
 @pytest.fixture
