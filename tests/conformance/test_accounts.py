@@ -8,6 +8,7 @@ import pytest
 from conftest import fund
 from market import text
 from rest import Rest
+from venue_process import Venue
 from waiting import until
 
 
@@ -16,8 +17,6 @@ def dec(value) -> Decimal:
 
 
 def test_the_demo_member_is_funded_as_announced(program, tmp_path):
-    from venue_process import Venue
-
     running = Venue(program, tmp_path / "data").start()
     try:
         balances = Rest(running.rest, running.demo).balances()
@@ -128,8 +127,7 @@ def test_the_ledger_explains_the_balance(quiet, a, alice, bob, product):
     match = next(r for r in rows if r["type"] == "match")
     assert match["details"]["product_id"] == product.id
     entries = a.fetch_ledger(product.quote)
-    assert {"trade", "transaction"} <= {e["type"] for e in entries} | {"trade", "transaction"}
-    assert len(entries) >= 2
+    assert "trade" in {e["type"] for e in entries}
 
 
 def test_a_deposit_address_can_be_made(a, product):

@@ -7,7 +7,6 @@ import ccxt
 import pytest
 
 from market import text
-from stream import levels
 from waiting import until
 
 

@@ -30,6 +30,8 @@ enum Command {
     Bench(bench::Options),
     /// Fuzz one target with coverage guidance, or list the targets.
     Fuzz(fuzz::Options),
+    /// Make the Python environment of the conformance suite and print its interpreter.
+    Python,
     /// Check the commands and links in the documents against the built program.
     Docs,
 }
@@ -40,6 +42,10 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Python => python::environment().map(|python| {
+            println!("{}", python.display());
+            true
+        }),
         Command::Docs => docs::run(),
     };
     match result {

@@ -22,6 +22,9 @@ pub struct Options {
     /// List the steps and stop.
     #[arg(long)]
     list: bool,
+    /// Further arguments for the test runner of the one step named, after `--`.
+    #[arg(last = true)]
+    rest: Vec<String>,
 }
 
 type Work = fn(&Options) -> Result<Outcome>;
@@ -80,6 +83,9 @@ pub fn run(options: &Options) -> Result<bool> {
             "no step is called {}; cargo xtask test --list shows them",
             wanted.unwrap_or("")
         );
+    }
+    if wanted.is_none() && !options.rest.is_empty() {
+        bail!("arguments after `--` need one step to go to");
     }
     println!("build folder {}", workspace::target()?.display());
     let mut report = Report::new(chosen.len());
@@ -160,7 +166,7 @@ fn deny(_: &Options) -> Result<Outcome> {
 fn unit(options: &Options) -> Result<Outcome> {
     let mut command = workspace::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])?;
     lengthen(&mut command, options);
-    counted(&mut command)
+    counted(command.args(&options.rest))
 }
 
 fn fuzz_smoke(options: &Options) -> Result<Outcome> {
@@ -186,7 +192,7 @@ fn conformance(options: &Options) -> Result<Outcome> {
     let binary = binary()?;
     let python = python::environment()?;
     let mut command = python::pytest(&python);
-    command.env("EVEROPEN_BIN", binary);
+    command.env("EVEROPEN_BIN", binary).args(&options.rest);
     lengthen(&mut command, options);
     counted(&mut command)
 }
