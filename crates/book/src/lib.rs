@@ -24,11 +24,18 @@
 
 extern crate alloc;
 
+mod auction;
+mod book;
+mod grain;
+mod ladder;
+mod matching;
 pub mod order;
+mod slab;
+#[cfg(feature = "twin")]
 pub mod twin;
 
+pub use book::Book;
 pub use order::{
     BookOrder, Ended, Fill, Indication, Level, MatchSink, Matched, Reachable, RestoreError, Slot,
     StopOrder, Taker, UncrossFill, UncrossSink,
 };
-pub use twin::TwinBook as Book;

@@ -6,137 +6,17 @@
 //! Client and server share the machine's cores. `--json PATH` writes the numbers, `--quick` makes
 //! it short, `--dir DIR` chooses the disk.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
-use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
-
-/// A venue of its own, stopped when dropped.
-struct Venue {
-    process: Child,
-    endpoints: Value,
-}
-
-impl Venue {
-    fn start(dir: &Path, durability: &str) -> io::Result<Self> {
-        let process = Command::new(env!("CARGO_BIN_EXE_everopen"))
-            .args(["up", "--no-market", "--quiet", "--listen", "127.0.0.1:0"])
-            .args(["--private-rate", "1000000", "--durability", durability])
-            .arg("--dir")
-            .arg(dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut venue = Self {
-            process,
-            endpoints: Value::Null,
-        };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Ok(text) = std::fs::read_to_string(dir.join("endpoints.json")) {
-                venue.endpoints = serde_json::from_str(&text)?;
-                return Ok(venue);
-            }
-            if Instant::now() > deadline || venue.process.try_wait()?.is_some() {
-                return Err(io::Error::other("the venue did not start"));
-            }
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.endpoints[name]
-            .as_str()
-            .unwrap_or_default()
-            .to_string()
-    }
-}
-
-impl Drop for Venue {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// One keep-alive connection that signs what it sends.
-struct Client {
-    stream: BufReader<TcpStream>,
-    host: String,
-    key: String,
-    secret: Vec<u8>,
-    passphrase: String,
-}
-
-impl Client {
-    fn connect(venue: &Venue) -> io::Result<Self> {
-        let host = venue.text("rest").trim_start_matches("http://").to_string();
-        let stream = TcpStream::connect(&host)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-            host,
-            key: venue.text("key"),
-            secret: BASE64_STANDARD
-                .decode(venue.text("secret"))
-                .map_err(io::Error::other)?,
-            passphrase: venue.text("passphrase"),
-        })
-    }
-
-    fn call(&mut self, method: &str, path: &str, body: &str) -> io::Result<Value> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let time = format!("{}.{:06}", now.as_secs(), now.subsec_micros());
-        let mut mac =
-            Hmac::<sha2::Sha256>::new_from_slice(&self.secret).map_err(io::Error::other)?;
-        mac.update(format!("{time}{method}{path}{body}").as_bytes());
-        let sign = BASE64_STANDARD.encode(mac.finalize().into_bytes());
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncb-access-key: {}\r\ncb-access-sign: {sign}\r\ncb-access-timestamp: {time}\r\ncb-access-passphrase: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.host,
-            self.key,
-            self.passphrase,
-            body.len()
-        );
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        let good = line.starts_with("HTTP/1.1 200");
-        let status = line.trim_end().to_string();
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line)?;
-            let header = line.trim_end().to_ascii_lowercase();
-            if header.is_empty() {
-                break;
-            }
-            if let Some(value) = header.strip_prefix("content-length:") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-        }
-        let mut bytes = vec![0; length];
-        self.stream.read_exact(&mut bytes)?;
-        if !good {
-            let body = String::from_utf8_lossy(&bytes).into_owned();
-            return Err(io::Error::other(format!(
-                "{method} {path}: {status}: {body}"
-            )));
-        }
-        serde_json::from_slice(&bytes).map_err(io::Error::other)
-    }
-}
+use support::{Client, Venue};
 
 /// Runs one connection's schedule; returns the latencies of orders and of cancels.
 fn drive(
@@ -155,14 +35,14 @@ fn drive(
             r#"{{"type":"limit","side":"buy","product_id":"BTC-USD","price":"{}","size":"0.001","client_oid":"bench-{number}-{pair}"}}"#,
             1_000 + number
         );
-        let order = client.call("POST", "/orders", &body)?;
+        let order = client.good("POST", "/orders", &body)?;
         orders.saturating_record(intended.elapsed().as_nanos() as u64);
         let id = order["id"]
             .as_str()
             .ok_or_else(|| io::Error::other("no order id"))?;
         intended += interval;
         wait_until(intended);
-        client.call("DELETE", &format!("/orders/{id}"), "")?;
+        client.good("DELETE", &format!("/orders/{id}"), "")?;
         cancels.saturating_record(intended.elapsed().as_nanos() as u64);
     }
     Ok((orders, cancels))
@@ -283,7 +163,7 @@ fn main() -> io::Result<()> {
     );
     let mut rows = Vec::new();
     for durability in ["fsync", "memory"] {
-        let venue = Arc::new(Venue::start(&dir.join(durability), durability)?);
+        let venue = Arc::new(Venue::start(&dir.join(durability), &["--durability", durability])?);
         for (connections, rate) in [(1, 200), (64, 200), (64, 1_000), (64, 2_000)] {
             let mut row = row(&venue, connections, rate, seconds)?;
             row["durability"] = json!(durability);

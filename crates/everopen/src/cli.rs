@@ -117,10 +117,6 @@ pub struct Replay {
     /// Show the books of at most so many symbols, busiest first
     #[arg(long, default_value_t = 20)]
     pub books: usize,
-    /// Journal the commands in this directory as `up` would (it must not exist), instead of
-    /// applying them in memory only
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,

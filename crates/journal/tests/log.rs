@@ -1,7 +1,7 @@
 //! The journal as its callers see it: append, commit, read, snapshot, retire, open again.
 mod support;
 
-use everopen_journal::{AppendError, Config, Error, Journal, RetainLog};
+use everopen_journal::{AppendError, Config, Error, Journal, RetainLog, scan};
 use std::io::Read;
 use support::{open, payload, records, small, write};
 
@@ -369,4 +369,29 @@ fn another_segment_size_applies_to_the_next_segment() {
     let (journal, recovery) = Journal::open(larger).unwrap();
     assert_eq!(recovery.last_index, 300);
     assert_eq!(records(&journal, 0).len(), 300);
+}
+
+#[test]
+fn every_commit_is_marked_and_every_left_segment_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(dir.path());
+    let mut first = 1;
+    for index in 1..=40 {
+        write(&mut journal, index, index, 500);
+        let current = support::segment(dir.path(), index);
+        if index > 1 && current.exists() {
+            let left = scan(&std::fs::read(support::segment(dir.path(), first)).unwrap());
+            assert_eq!(
+                (left.marked, left.sealed, left.last_index),
+                (true, true, index - 1)
+            );
+            first = index;
+        }
+        let report = scan(&std::fs::read(support::segment(dir.path(), first)).unwrap());
+        assert_eq!(
+            (report.marked, report.sealed, report.last_index),
+            (true, false, index)
+        );
+    }
+    assert!(first > 20, "{first}");
 }

@@ -4,7 +4,9 @@
 //! `EVEROPEN_KILL_ROUNDS` sets the rounds of the long suite, `EVEROPEN_KILL_SEED` repeats one.
 mod support;
 
-use everopen_journal::{AppendError, Config, Durability, Error, Journal, RetainLog};
+use everopen_journal::{
+    AppendError, Config, Durability, Error, FRAME_BYTES, Journal, RetainLog, record_bytes,
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -309,15 +311,26 @@ fn set_file_size(limit: Option<u64>) {
 /// Appends and commits until there is no more room; the commands acknowledged in all.
 fn fill(journal: &mut Journal, mut state: State) -> State {
     let deadline = Instant::now() + DEADLINE;
+    // What was promised is kept, whatever the disk says by now.
+    let room = journal.room();
+    let mut used = 0;
     loop {
         assert!(Instant::now() < deadline, "the journal never gets full");
         let bytes = command(state.applied + 1);
+        let cost = record_bytes(bytes.len() as u32) + FRAME_BYTES;
         match journal.append(&bytes) {
             Ok(_) => {
                 state.apply(&bytes);
                 assert_eq!(journal.commit().unwrap().last_index, state.applied);
+                used += cost;
             }
-            Err(AppendError::Full) => return state,
+            Err(AppendError::Full) => {
+                assert!(
+                    used + cost > room,
+                    "{room} promised, {used} used, {cost} refused"
+                );
+                return state;
+            }
             Err(other) => panic!("{other}"),
         }
     }

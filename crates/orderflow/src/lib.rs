@@ -11,3 +11,5 @@ pub mod itch;
 pub mod lobster;
 pub mod obw1;
 mod random;
+pub mod replay;
+pub mod samples;

@@ -149,7 +149,7 @@ impl Operator {
 
     fn member(&self, code: &str) -> Result<MemberId> {
         let views = self.views.read().expect("invariant: views are never left half written");
-        views.member_by_code(code).map(|m| m.id).ok_or_else(|| anyhow!("no member {code:?}"))
+        views.member_by_code(code).ok_or_else(|| anyhow!("no member {code:?}"))
     }
 
     fn asset(&self, code: &str) -> Result<(AssetId, u8)> {
@@ -381,8 +381,8 @@ impl Operator {
     fn member_list(&self) -> Result<Value> {
         let views = self.views.read().expect("invariant: views are never left half written");
         let keys = self.keys.list();
-        let members: Vec<Value> = views
-            .members()
+        let members: Vec<Value> = (0..views.member_count())
+            .filter_map(|id| views.member(MemberId(id)))
             .map(|member| {
                 let keys: Vec<Value> = keys
                     .iter()
@@ -405,7 +405,7 @@ fn product_size(product: &Product, what: &str, text: &str) -> Result<Quantity> {
 }
 
 fn product_funds(product: &Product, what: &str, text: &str) -> Result<Amount> {
-    parse(what, text, decimal::parse_amount(text, product.quote_decimals)).map(Amount)
+    parse(what, text, decimal::parse_amount(text, product.quote.decimals)).map(Amount)
 }
 
 /// A transfer by its number or by the id that the API shows.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use everopen_domain::MemberId;
 use everopen_gateway::feed::{Feed, FeedConfig};
 use everopen_gateway::{Gateway, GatewayConfig, KeyStore};
@@ -263,15 +263,4 @@ fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &
         println!("  snapshot    damaged and passed over: {bad}");
     }
     println!();
-}
-
-/// Says why a data directory can't be used by a command that needs a new one.
-///
-/// # Errors
-/// When something is there.
-pub fn must_not_exist(dir: &Path) -> Result<()> {
-    if dir.exists() {
-        bail!("{} exists; name a directory that does not", dir.display());
-    }
-    Ok(())
 }

@@ -55,6 +55,7 @@ pub struct ViewsOnly(pub Arc<RwLock<Views>>);
 impl Reader for ViewsOnly {
     fn applied(&mut self, entry: &Applied<'_>) {
         let mut views = self.0.write().expect("invariant: views are never left half written");
+        views.advance(entry.index, entry.time);
         for event in entry.events {
             views.apply(entry.index, entry.time, event);
         }
@@ -75,9 +76,8 @@ fn checkpoint(views: &RwLock<Views>) -> Vec<u8> {
 }
 
 fn restore(views: &RwLock<Views>, bytes: &[u8]) -> Result<(), String> {
-    let checkpoint = postcard::from_bytes(bytes).map_err(|e| e.to_string())?;
-    let config = everopen_views::Config::default();
-    let restored = Views::from_checkpoint(config, checkpoint).map_err(|e| e.to_string())?;
+    let checkpoint = postcard::from_bytes(bytes).map_err(|e| format!("views: {e}"))?;
+    let restored = Views::restore(everopen_views::Config::default(), checkpoint);
     *views.write().expect("invariant: views are never left half written") = restored;
     Ok(())
 }

@@ -105,8 +105,9 @@ impl Summary {
                 _ => "-".into(),
             };
             let ticker = views.ticker(product.id);
-            let last = price(ticker.as_ref().and_then(|t| t.last.as_ref()).map(|t| t.price));
-            let volume = ticker.map_or("-".into(), |t| product.volume(t.stats.volume).to_string());
+            let last = price(ticker.and_then(|t| t.trade).map(|t| t.price));
+            let volume = views.stats_24h(product.id);
+            let volume = volume.map_or("-".into(), |s| product.volume(s.volume).to_string());
             let volume = volume.get(..volume.len().min(14)).unwrap_or_default().to_string();
             let phase = format!("{:?}", product.phase).to_lowercase();
             let _ = writeln!(

@@ -126,6 +126,12 @@ pub enum Action {
         /// The new phase.
         phase: Phase,
     },
+    /// The market as a whole reached a point of its day (ITCH `S`): `O` start of messages, `S` and
+    /// `E` start and end of system hours, `Q` and `M` of market hours, `C` end of messages.
+    SystemEvent {
+        /// The letter.
+        code: u8,
+    },
     /// A message that concerns no book.
     Other,
 }

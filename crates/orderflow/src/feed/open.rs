@@ -85,7 +85,7 @@ pub struct Count {
     pub directories: u64,
     /// `PhaseChange`.
     pub phase_changes: u64,
-    /// `Other`.
+    /// `SystemEvent` and `Other`.
     pub others: u64,
 }
 
@@ -103,7 +103,7 @@ impl Count {
             Action::TradeReport { .. } => &mut self.trade_reports,
             Action::Directory { .. } => &mut self.directories,
             Action::PhaseChange { .. } => &mut self.phase_changes,
-            Action::Other => &mut self.others,
+            Action::SystemEvent { .. } | Action::Other => &mut self.others,
         } += 1;
     }
 }

@@ -178,6 +178,7 @@ fn decode(message: &[u8], offset: u64) -> Result<FeedMessage, Fault> {
             symbol: fields.symbol(11)?,
             phase: fields.phase(19)?,
         },
+        b'S' => Action::SystemEvent { code: message[11] },
         _ => Action::Other,
     };
     Ok(FeedMessage {

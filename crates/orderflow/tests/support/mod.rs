@@ -1,6 +1,8 @@
 //! Where the tests find files.
 #![allow(dead_code)]
 
+pub mod venue;
+
 use std::path::{Path, PathBuf};
 
 /// A file of `shared/data/market`, which lies beside the repository where it is at hand. Without it
