@@ -8,8 +8,7 @@ use everopen_orderflow::feed::{Feed, Format, Options, Symbol};
 use everopen_orderflow::replay::{Book, Config, Driver, Summary};
 use everopen_venue::Venue;
 use everopen_views::Decimal;
-use everopen_wire::event::EventHasher;
-use everopen_wire::snapshot::state_hash;
+use everopen_wire::{EventHasher, state_hash};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -81,7 +80,7 @@ fn replay(mut feed: Feed<'static>, name: &str) -> Result<Replayed> {
             venue.apply(driver.now(), &command, &mut events);
             sent += 1;
             happened += events.len() as u64;
-            events.iter().for_each(|event| hasher.update(event));
+            events.iter().for_each(|event| hasher.push(event));
             driver.observe(&events);
             events.clear();
         }
@@ -102,7 +101,7 @@ fn replay(mut feed: Feed<'static>, name: &str) -> Result<Replayed> {
         driver,
         commands: sent,
         events: happened,
-        events_hash: hasher.finish().to_string(),
+        events_hash: hasher.hash().to_string(),
         price_decimals,
         size_decimals,
         format,

@@ -7,8 +7,7 @@ use std::time::Instant;
 use everopen_domain::{Event, LogIndex, Timestamp};
 use everopen_journal::{self as journal, AppendError, Journal, TornTail};
 use everopen_venue::Venue;
-use everopen_wire::entry::{ENTRY_HEADER_BYTES, EntryReader, MAX_COMMAND_BYTES};
-use everopen_wire::snapshot as wire_snapshot;
+use everopen_wire::{EntryReader, StateHash, command, entry, snapshot, state_hash};
 
 use crate::{Applied, Config, Reader};
 
@@ -97,7 +96,7 @@ pub(crate) fn recover(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered, Fault> {
     let bytes = config.journal.max_record_bytes;
-    if config.entry_commands * MAX_COMMAND_BYTES + ENTRY_HEADER_BYTES > bytes as usize {
+    if config.entry_commands * command::BYTES_MAX + entry::HEADER_BYTES > bytes as usize {
         return Err(Fault::Config {
             commands: config.entry_commands,
             bytes,
@@ -130,11 +129,11 @@ pub(crate) fn recover(
         };
         let bytes = snapshot.read()?;
         let (state, checkpoint) = split_state(&bytes).map_err(refuse)?;
-        let state = wire_snapshot::decode(state).map_err(|e| refuse(e.to_string()))?;
+        let state = snapshot::decode(state).map_err(|e| refuse(e.to_string()))?;
         venue = Venue::restore(&state).map_err(|e| refuse(e.to_string()))?;
         reader.restore(checkpoint).map_err(refuse)?;
         time = state.time;
-        report.snapshot_index = snapshot.index;
+        report.snapshot_index = newest.index;
     }
     let started = Instant::now();
     let total = recovery.last_index - report.snapshot_index;
@@ -181,10 +180,11 @@ fn apply(
 ) -> Result<u64, Fault> {
     events.clear();
     let refuse = |detail: String| Fault::Entry { index, detail };
-    let mut entry = EntryReader::new(bytes).map_err(|e| refuse(e.to_string()))?;
+    let entry = EntryReader::new(bytes).map_err(|e| refuse(e.to_string()))?;
     *time = entry.time();
     let mut commands = 0;
-    while let Some(command) = entry.next_command().map_err(|e| refuse(e.to_string()))? {
+    for command in entry {
+        let command = command.map_err(|e| refuse(e.to_string()))?;
         venue.apply(*time, &command, events);
         commands += 1;
     }
@@ -193,7 +193,8 @@ fn apply(
 
 /// A snapshot file holds the venue's state, its length before it, and then the reader's state.
 pub(crate) fn encode_state(venue: &Venue, reader: &[u8], out: &mut dyn Write) -> io::Result<()> {
-    let state = wire_snapshot::encode(&venue.snapshot());
+    let mut state = Vec::new();
+    snapshot::encode(&venue.snapshot(), &mut state);
     out.write_all(&(state.len() as u64).to_le_bytes())?;
     out.write_all(&state)?;
     out.write_all(reader)
@@ -216,8 +217,8 @@ fn split_state(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
 pub fn verify(
     config: &Config,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Report, wire_snapshot::StateHash), Fault> {
+) -> Result<(Report, StateHash), Fault> {
     let recovered = recover(config, &mut (), progress)?;
-    let hash = wire_snapshot::state_hash(&recovered.venue.snapshot());
+    let hash = state_hash(&recovered.venue.snapshot());
     Ok((recovered.report, hash))
 }

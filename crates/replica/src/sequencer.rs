@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use everopen_domain::{Command, LogIndex, Timestamp};
 use everopen_journal::{AppendError, Journal};
 use everopen_venue::Venue;
-use everopen_wire::entry::EntryWriter;
+use everopen_wire::EntryWriter;
 
 use crate::publisher::{Entry, Publication, Waiting};
 use crate::recovery::{Fault, Recovered, encode_state};
@@ -153,8 +153,7 @@ impl Sequencer {
         }
         self.writer.begin(now);
         if requests.is_empty() {
-            let fits = self.writer.push(&Command::Tick);
-            assert!(fits, "invariant: a tick fits into an entry");
+            self.writer.push(&Command::Tick).expect("invariant: a tick fits into an entry");
         }
         for command in requests.iter().flat_map(Request::commands) {
             let fits = self.writer.push(command);
@@ -163,8 +162,9 @@ impl Sequencer {
                 "invariant: the limits of an entry in commands and in bytes agree"
             );
         }
-        let bytes = self.writer.as_bytes().len() as u64;
-        let index = match self.journal.append(self.writer.as_bytes()) {
+        let entry = self.writer.finish();
+        let bytes = entry.len() as u64;
+        let index = match self.journal.append(entry) {
             Ok(index) => index,
             Err(AppendError::Full { .. }) => {
                 self.journal_full(requests);
