@@ -1,9 +1,10 @@
 //! The real binary as a process, and a small client that signs its requests: for the tests and
 //! the benchmark of this crate.
+#![allow(dead_code, reason = "each user of this module needs another part of it")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,30 +23,61 @@ pub struct Venue {
 }
 
 impl Venue {
-    fn start(dir: &Path, durability: &str) -> io::Result<Self> {
-        let process = Command::new(env!("CARGO_BIN_EXE_everopen"))
+    /// Starts it on `dir` and waits until its `endpoints.json` names this very process.
+    pub fn start(dir: &Path, more: &[&str]) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let errors = dir.join("stderr.txt");
+        let command = Command::new(env!("CARGO_BIN_EXE_everopen"));
+        Self::spawn(command, dir, more, &errors, |_| dir.to_path_buf())
+    }
+
+    /// Starts `command`, which becomes the venue under the same process id. `seen_at` is where
+    /// this process finds the venue's data directory, given that id.
+    pub fn spawn(
+        mut command: Command,
+        dir: &Path,
+        more: &[&str],
+        errors: &Path,
+        seen_at: impl Fn(u32) -> PathBuf,
+    ) -> io::Result<Self> {
+        let process = command
             .args(["up", "--no-market", "--quiet", "--listen", "127.0.0.1:0"])
-            .args(["--private-rate", "1000000", "--durability", durability])
+            .args(["--private-rate", "1000000"])
+            .args(more)
             .arg("--dir")
             .arg(dir)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(errors)?)
             .spawn()?;
-        let mut venue = Self {
-            process,
-            endpoints: Value::Null,
-        };
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut venue = Self { process, endpoints: Value::Null };
+        let file = seen_at(venue.process.id()).join("endpoints.json");
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Ok(text) = std::fs::read_to_string(dir.join("endpoints.json")) {
-                venue.endpoints = serde_json::from_str(&text)?;
+            let text = std::fs::read_to_string(&file);
+            let endpoints = text.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+            if let Some(endpoints) = endpoints
+                && endpoints["processes"][0]["pid"] == venue.process.id()
+            {
+                venue.endpoints = endpoints;
                 return Ok(venue);
             }
             if Instant::now() > deadline || venue.process.try_wait()?.is_some() {
-                return Err(io::Error::other("the venue did not start"));
+                let said = std::fs::read_to_string(errors).unwrap_or_default();
+                return Err(io::Error::other(format!("the venue did not start: {said}")));
             }
-            std::thread::park_timeout(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends it as a crash of the process would: `kill -9`.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
     }
 
     /// A text in `endpoints.json`.
