@@ -45,10 +45,6 @@ impl<'a> Input<'a> {
         Self { bytes, offset: 0 }
     }
 
-    pub const fn offset(&self) -> usize {
-        self.offset
-    }
-
     pub const fn remaining(&self) -> usize {
         self.bytes.len() - self.offset
     }

@@ -66,7 +66,7 @@ wire_frames! {
 }
 
 /// The most bytes that a command takes, tag and length included.
-pub const BYTES_MAX: usize = 272;
+pub const BYTES_MAX: usize = 250;
 
 /// Appends a command.
 pub fn encode(command: &Command, out: &mut Vec<u8>) {
