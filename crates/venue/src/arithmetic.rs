@@ -19,7 +19,9 @@ impl Scale {
     /// The scale of an instrument whose assets have these decimals, or `None` where amounts would
     /// need rounding.
     pub fn new(instrument: &Instrument, base_decimals: u8, quote_decimals: u8) -> Option<Self> {
-        let used = instrument.price_decimals.checked_add(instrument.size_decimals)?;
+        let used = instrument
+            .price_decimals
+            .checked_add(instrument.size_decimals)?;
         let quote = quote_decimals.checked_sub(used)?;
         let base = base_decimals.checked_sub(instrument.size_decimals)?;
         Some(Self {
@@ -31,7 +33,10 @@ impl Scale {
     /// Price × size in quote atoms; `None` past what an asset's supply can be.
     #[inline]
     pub fn notional(self, price: Price, size: Quantity) -> Option<Amount> {
-        let small = price.0.checked_mul(size.0).and_then(|n| n.checked_mul(self.quote));
+        let small = price
+            .0
+            .checked_mul(size.0)
+            .and_then(|n| n.checked_mul(self.quote));
         match small {
             Some(n) => Some(Amount(i128::from(n))),
             None => self.notional_units(u128::from(price.0) * u128::from(size.0)),
@@ -41,7 +46,10 @@ impl Scale {
     /// The same from a sum of price × size.
     pub fn notional_units(self, units: u128) -> Option<Amount> {
         let atoms = units.checked_mul(u128::from(self.quote))?;
-        i128::try_from(atoms).ok().map(Amount).filter(|n| *n <= SUPPLY_MAX)
+        i128::try_from(atoms)
+            .ok()
+            .map(Amount)
+            .filter(|n| *n <= SUPPLY_MAX)
     }
 
     /// A size in base atoms. Sizes are at most 2^62 and the scale at most 10^18, so it fits.
@@ -96,7 +104,11 @@ fn divide(have: u128, cost: u128) -> Quantity {
 /// The largest multiple of `lot` within `size`.
 #[inline]
 pub(crate) fn floor_to_lot(size: Quantity, lot: Quantity) -> Quantity {
-    if lot.0 <= 1 { size } else { Quantity(size.0 - size.0 % lot.0) }
+    if lot.0 <= 1 {
+        size
+    } else {
+        Quantity(size.0 - size.0 % lot.0)
+    }
 }
 
 /// The fee of the next `notional` at `rate`, after fees that were rounded up by `slack` millionths
@@ -115,7 +127,10 @@ pub(crate) fn fee(notional: Amount, rate: Rate, slack: u32) -> (Amount, u32) {
         Ok(n) => (i128::from(n / PARTS), n % PARTS),
         Err(_) => {
             let n = notional.0 as u128;
-            ((n / u128::from(PARTS)) as i128, (n % u128::from(PARTS)) as u64)
+            (
+                (n / u128::from(PARTS)) as i128,
+                (n % u128::from(PARTS)) as u64,
+            )
         }
     };
     let parts = u64::from(rate.0.unsigned_abs());
@@ -125,11 +140,17 @@ pub(crate) fn fee(notional: Amount, rate: Rate, slack: u32) -> (Amount, u32) {
         // exact − slack rounded up; never below zero, since slack is less than one atom.
         let charged = (exact + (PARTS - 1) - slack) / PARTS;
         let slack = (charged * PARTS + slack) - exact;
-        (Amount(whole * i128::from(parts) + i128::from(charged)), slack as u32)
+        (
+            Amount(whole * i128::from(parts) + i128::from(charged)),
+            slack as u32,
+        )
     } else {
         let owed = rest * parts + slack;
         let paid = owed / PARTS;
-        (Amount(-(whole * i128::from(parts) + i128::from(paid))), (owed % PARTS) as u32)
+        (
+            Amount(-(whole * i128::from(parts) + i128::from(paid))),
+            (owed % PARTS) as u32,
+        )
     }
 }
 
@@ -171,7 +192,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn scale(quote: u32, base: u32) -> Scale {
-        Scale { quote: 10u64.pow(quote), base: 10u64.pow(base) }
+        Scale {
+            quote: 10u64.pow(quote),
+            base: 10u64.pow(base),
+        }
     }
 
     #[test]
@@ -187,7 +211,10 @@ mod tests {
     #[test]
     fn rebates_are_rounded_down() {
         assert_eq!(fee(Amount(1), Rate(-400_000), 0), (Amount(0), 400_000));
-        assert_eq!(fee(Amount(2), Rate(-400_000), 400_000), (Amount(-1), 200_000));
+        assert_eq!(
+            fee(Amount(2), Rate(-400_000), 400_000),
+            (Amount(-1), 200_000)
+        );
     }
 
     #[test]
@@ -202,7 +229,10 @@ mod tests {
     fn notional_past_the_supply_is_refused() {
         assert_eq!(scale(18, 0).notional(Price::MAX, Quantity::MAX), None);
         assert_eq!(scale(0, 0).notional(Price::MAX, Quantity::MAX), None);
-        assert_eq!(scale(18, 0).notional(Price(3), Quantity(5)), Some(Amount(15 * 10i128.pow(18))));
+        assert_eq!(
+            scale(18, 0).notional(Price(3), Quantity(5)),
+            Some(Amount(15 * 10i128.pow(18)))
+        );
     }
 
     proptest! {

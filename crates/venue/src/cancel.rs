@@ -43,7 +43,9 @@ impl Venue {
             _ => return Err(RejectReason::OrderInvalid),
         }
         if let Some(instrument) = instrument {
-            let phase = self.phase(instrument).ok_or(RejectReason::UnknownInstrument)?;
+            let phase = self
+                .phase(instrument)
+                .ok_or(RejectReason::UnknownInstrument)?;
             if phase == TradingPhase::Halted {
                 return Err(RejectReason::Halted);
             }

@@ -32,7 +32,11 @@ pub(crate) struct Expiries {
 
 impl Default for Expiries {
     fn default() -> Self {
-        Self { heap: Vec::new(), entries: Vec::new(), free: NONE }
+        Self {
+            heap: Vec::new(),
+            entries: Vec::new(),
+            free: NONE,
+        }
     }
 }
 

@@ -47,7 +47,11 @@ pub(crate) struct Rest {
 
 impl From<&BookOrder> for Rest {
     fn from(order: &BookOrder) -> Self {
-        Self { price: order.price, visible: order.visible, remaining: order.remaining() }
+        Self {
+            price: order.price,
+            visible: order.visible,
+            remaining: order.remaining(),
+        }
     }
 }
 
@@ -84,7 +88,11 @@ impl<E: EventSink> Floor<'_, E> {
         let mut charge = |at: usize| {
             let order = &mut market.orders[at];
             let takes = at == taker && !trade.auction;
-            let rate = if takes { order.taker_rate } else { order.maker_rate };
+            let rate = if takes {
+                order.taker_rate
+            } else {
+                order.maker_rate
+            };
             let (charged, slack) = fee(notional, rate, order.fee_slack);
             order.fee_slack = slack;
             charged
@@ -93,7 +101,8 @@ impl<E: EventSink> Floor<'_, E> {
 
         let buyer_seat = &market.seats[market.orders[buyer].seat as usize];
         let seller_seat = &market.seats[market.orders[seller].seat as usize];
-        self.ledger.settle(buyer_seat.quote, seller_seat.quote, notional);
+        self.ledger
+            .settle(buyer_seat.quote, seller_seat.quote, notional);
         self.ledger.settle(seller_seat.base, buyer_seat.base, base);
         let (buyer_fee, seller_fee) = match maker_side {
             Side::Buy => (&mut maker_fee, &mut taker_fee),
@@ -110,7 +119,10 @@ impl<E: EventSink> Floor<'_, E> {
             buyer_fee.0 = -self.ledger.rebate(buyer_seat.quote, Amount(-buyer_fee.0)).0;
         }
         if seller_fee.0 < 0 {
-            seller_fee.0 = -self.ledger.rebate(seller_seat.quote, Amount(-seller_fee.0)).0;
+            seller_fee.0 = -self
+                .ledger
+                .rebate(seller_seat.quote, Amount(-seller_fee.0))
+                .0;
         }
         let paid = notional.0 + buyer_fee.0.max(0);
         let (buyer_member, seller_member) = (buyer_seat.member, seller_seat.member);
@@ -162,8 +174,14 @@ impl<E: EventSink> Floor<'_, E> {
     #[inline]
     pub fn resting_need(&self, slot: Slot, price: Price, remaining: Quantity) -> Amount {
         let order = &self.market.orders[slot as usize];
-        self.need(order.side, price, remaining, resting_rate(order.maker_rate), order.fee_slack)
-            .expect("invariant: an open order's hold is in range")
+        self.need(
+            order.side,
+            price,
+            remaining,
+            resting_rate(order.maker_rate),
+            order.fee_slack,
+        )
+        .expect("invariant: an open order's hold is in range")
     }
 
     /// What an order needs to be held: base atoms of a sell, notional and fee of a buy.
@@ -190,7 +208,10 @@ impl<E: EventSink> Floor<'_, E> {
     pub fn shrink_hold(&mut self, slot: Slot, need: Amount) {
         let order = &mut self.market.orders[slot as usize];
         let spare = Amount(order.hold.0 - need.0);
-        assert!(spare.0 >= 0, "invariant: a hold covers what its order needs");
+        assert!(
+            spare.0 >= 0,
+            "invariant: a hold covers what its order needs"
+        );
         order.hold = need;
         let account = self.market.seats[order.seat as usize].hold_account(order.side);
         self.ledger.release(account, spare);

@@ -169,7 +169,12 @@ impl Ids {
         if (used + 1) * 2 > self.table.len() {
             self.grow();
         }
-        let entry = Entry { hash: hash(&id), id, younger: NONE, order };
+        let entry = Entry {
+            hash: hash(&id),
+            id,
+            younger: NONE,
+            order,
+        };
         let tag = entry.hash;
         let at = match self.free.pop() {
             Some(at) => {

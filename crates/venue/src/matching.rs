@@ -50,17 +50,25 @@ impl<E: EventSink> Taking<'_, '_, E> {
             Budget::Covered => return wanted,
             Budget::Spend => {
                 let budget = order.hold.min(FUNDS_MAX);
-                market.scale.affordable(budget, price, order.taker_rate, order.fee_slack)
+                market
+                    .scale
+                    .affordable(budget, price, order.taker_rate, order.fee_slack)
             }
             Budget::Proceeds(left) => market.scale.within(left, price),
         };
-        if wanted <= most { wanted } else { floor_to_lot(most, market.instrument.limits.lot) }
+        if wanted <= most {
+            wanted
+        } else {
+            floor_to_lot(most, market.instrument.limits.lot)
+        }
     }
 
     fn spend_proceeds(&mut self, price: Price, quantity: Quantity) {
         if let Budget::Proceeds(left) = &mut self.budget {
             let notional = self.floor.market.scale.notional(price, quantity);
-            left.0 -= notional.expect("invariant: proceeds are within the budget").0;
+            left.0 -= notional
+                .expect("invariant: proceeds are within the budget")
+                .0;
         }
     }
 }
@@ -68,7 +76,11 @@ impl<E: EventSink> Taking<'_, '_, E> {
 impl<E: EventSink> MatchSink for Taking<'_, '_, E> {
     #[inline]
     fn cap(&mut self, price: Price, wanted: Quantity) -> Quantity {
-        if self.budget == Budget::Covered { wanted } else { self.within_budget(price, wanted) }
+        if self.budget == Budget::Covered {
+            wanted
+        } else {
+            self.within_budget(price, wanted)
+        }
     }
 
     #[inline]
@@ -85,16 +97,25 @@ impl<E: EventSink> MatchSink for Taking<'_, '_, E> {
             quantity: fill.quantity,
             maker_remaining: fill.maker_remaining,
             maker_visible: fill.maker_visible,
-            taker_remaining: if self.by_funds_alone { Quantity::ZERO } else { fill.taker_remaining },
+            taker_remaining: if self.by_funds_alone {
+                Quantity::ZERO
+            } else {
+                fill.taker_remaining
+            },
             auction: false,
         });
         self.spend_proceeds(fill.price, fill.quantity);
         if fill.maker_remaining == Quantity::ZERO {
-            let rest =
-                Rest { price: fill.price, visible: Quantity::ZERO, remaining: Quantity::ZERO };
+            let rest = Rest {
+                price: fill.price,
+                visible: Quantity::ZERO,
+                remaining: Quantity::ZERO,
+            };
             self.floor.close(fill.slot, &rest, DoneReason::Filled);
         } else {
-            let need = self.floor.resting_need(fill.slot, fill.price, fill.maker_remaining);
+            let need = self
+                .floor
+                .resting_need(fill.slot, fill.price, fill.maker_remaining);
             self.floor.shrink_hold(fill.slot, need);
         }
     }
@@ -123,7 +144,8 @@ impl<E: EventSink> MatchSink for Taking<'_, '_, E> {
             let notional = self.floor.market.scale.notional(price, by);
             let notional = notional.expect("invariant: a decrease is within the budget");
             let spent = cost(notional, order.taker_rate, order.fee_slack);
-            self.floor.shrink_hold(self.slot, Amount(order.hold.0 - spent.0));
+            self.floor
+                .shrink_hold(self.slot, Amount(order.hold.0 - spent.0));
         }
         self.spend_proceeds(price, by);
     }
@@ -146,7 +168,13 @@ impl<E: EventSink> Floor<'_, E> {
             let matched = book.take(&taker, &mut taking);
             (matched, taking.reduced)
         } else {
-            (Matched { remaining: entry.size, ended: Ended::Exhausted }, Quantity::ZERO)
+            (
+                Matched {
+                    remaining: entry.size,
+                    ended: Ended::Exhausted,
+                },
+                Quantity::ZERO,
+            )
         };
         if reduced != Quantity::ZERO {
             self.market.accepted[slot as usize].order.size.0 -= reduced.0;
@@ -187,7 +215,11 @@ impl<E: EventSink> Floor<'_, E> {
             DoneReason::Filled => Quantity::ZERO,
             DoneReason::Canceled(_) => Quantity(matched.remaining.0 + reduced.0),
         };
-        let rest = Rest { price: order.price, visible: Quantity::ZERO, remaining };
+        let rest = Rest {
+            price: order.price,
+            visible: Quantity::ZERO,
+            remaining,
+        };
         self.close(slot, &rest, reason);
         book.free(slot);
     }
@@ -198,7 +230,11 @@ impl<E: EventSink> Floor<'_, E> {
     fn rest(&mut self, book: &mut Book, slot: Slot, remaining: Quantity) {
         let order = &self.market.accepted[slot as usize].order;
         let peak = order.display_size;
-        let visible = if peak == Quantity::ZERO { remaining } else { peak.min(remaining) };
+        let visible = if peak == Quantity::ZERO {
+            remaining
+        } else {
+            peak.min(remaining)
+        };
         let resting = BookOrder {
             sequence: self.market.orders[slot as usize].sequence,
             price: order.price,
@@ -223,7 +259,11 @@ impl<E: EventSink> Floor<'_, E> {
             book.remove_stop(slot);
             self.market.waiting -= 1;
             let order = &self.market.accepted[slot as usize].order;
-            let rest = Rest { price: order.price, visible: Quantity::ZERO, remaining: order.size };
+            let rest = Rest {
+                price: order.price,
+                visible: Quantity::ZERO,
+                remaining: order.size,
+            };
             self.close(slot, &rest, reason);
         } else {
             let order = book.remove(slot);
@@ -306,7 +346,11 @@ impl<E: EventSink> Floor<'_, E> {
         };
         if let Some(reason) = refused {
             let order = &self.market.accepted[slot as usize].order;
-            let rest = Rest { price: order.price, visible: Quantity::ZERO, remaining: order.size };
+            let rest = Rest {
+                price: order.price,
+                visible: Quantity::ZERO,
+                remaining: order.size,
+            };
             self.close(slot, &rest, DoneReason::Canceled(reason));
             book.free(slot);
         }
@@ -320,12 +364,17 @@ impl<E: EventSink> Floor<'_, E> {
             if !market.in_band(order.side, order.price) {
                 return Err(CancelReason::NotAccepted);
             }
-            return Ok(Entry { limit: order.price, size: order.size, budget: Budget::Covered });
+            return Ok(Entry {
+                limit: order.price,
+                size: order.size,
+                budget: Budget::Covered,
+            });
         }
         if market.phase == TradingPhase::LimitOnly {
             return Err(CancelReason::NotAccepted);
         }
-        let mut entry = market.market_entry(order, market.orders[slot as usize].hold, market.seat(slot));
+        let mut entry =
+            market.market_entry(order, market.orders[slot as usize].hold, market.seat(slot));
         if entry.budget == Budget::Covered && order.side == Side::Buy {
             entry.limit = entry.limit.min(market.stop_limit(order.stop));
             // The band may have grown since the hold was taken.
@@ -349,7 +398,11 @@ impl Market {
             (true, Side::Buy) => Budget::Spend,
             (true, Side::Sell) => Budget::Proceeds(order.funds),
         };
-        Entry { limit: self.market_limit(order.side), size, budget }
+        Entry {
+            limit: self.market_limit(order.side),
+            size,
+            budget,
+        }
     }
 
     /// The worst price of a stop-market buy by size: the top of the band around its stop price.

@@ -46,7 +46,11 @@ impl Member {
     pub fn set_limits(&mut self, limits: MemberLimits, now: Timestamp) {
         self.limits = limits;
         self.message_tokens = self.allowance();
-        self.message_time = if limits.message_rate == 0 { Timestamp::ZERO } else { now };
+        self.message_time = if limits.message_rate == 0 {
+            Timestamp::ZERO
+        } else {
+            now
+        };
     }
 
     /// The full allowance.
@@ -83,7 +87,10 @@ impl Member {
     fn refill(&mut self, now: Timestamp) {
         let elapsed = now.0.saturating_sub(self.message_time.0);
         let refill = elapsed.saturating_mul(u64::from(self.limits.message_rate));
-        self.message_tokens = self.message_tokens.saturating_add(refill).min(self.allowance());
+        self.message_tokens = self
+            .message_tokens
+            .saturating_add(refill)
+            .min(self.allowance());
         self.message_time = now;
     }
 
@@ -105,8 +112,12 @@ impl Member {
     }
 
     pub fn snapshot(&self) -> MemberSnapshot {
-        let mut volumes: Vec<VolumeSnapshot> =
-            self.volumes.iter().filter(|v| v.total != 0).map(Volume::snapshot).collect();
+        let mut volumes: Vec<VolumeSnapshot> = self
+            .volumes
+            .iter()
+            .filter(|v| v.total != 0)
+            .map(Volume::snapshot)
+            .collect();
         volumes.sort_unstable_by_key(|volume| volume.asset);
         MemberSnapshot {
             code: self.code,
@@ -133,7 +144,12 @@ pub(crate) struct Volume {
 
 impl Volume {
     fn new(asset: AssetId, today: u32) -> Self {
-        Self { asset, day: today, total: 0, days: [0; VOLUME_DAYS] }
+        Self {
+            asset,
+            day: today,
+            total: 0,
+            days: [0; VOLUME_DAYS],
+        }
     }
 
     /// Counts a trade.
@@ -164,13 +180,25 @@ impl Volume {
             self.days[(today - day) as usize % VOLUME_DAYS] = 0;
         }
         self.day = self.day.max(today);
-        self.total = self.days.iter().fold(0, |sum, day| i128::saturating_add(sum, *day));
+        self.total = self
+            .days
+            .iter()
+            .fold(0, |sum, day| i128::saturating_add(sum, *day));
+    }
+
+    /// The last day counted.
+    pub fn day(&self) -> u32 {
+        self.day
     }
 
     fn snapshot(&self) -> VolumeSnapshot {
         let first = self.day as usize % VOLUME_DAYS + 1;
         let days = (0..VOLUME_DAYS).map(|n| Amount(self.days[(first + n) % VOLUME_DAYS]));
-        VolumeSnapshot { asset: self.asset, day: self.day, days: days.collect() }
+        VolumeSnapshot {
+            asset: self.asset,
+            day: self.day,
+            days: days.collect(),
+        }
     }
 
     /// The volume of a snapshot, or `None` if it is none.
@@ -183,7 +211,10 @@ impl Volume {
         for (n, day) in snapshot.days.iter().enumerate() {
             volume.days[(first + n) % VOLUME_DAYS] = day.0;
         }
-        volume.total = volume.days.iter().fold(0, |sum, day| i128::saturating_add(sum, *day));
+        volume.total = volume
+            .days
+            .iter()
+            .fold(0, |sum, day| i128::saturating_add(sum, *day));
         (volume.total != 0).then_some(volume)
     }
 }
@@ -208,7 +239,11 @@ mod tests {
     #[test]
     fn the_message_allowance_refills_evenly_to_the_nanosecond() {
         let mut member = Member::new(MemberCode::EMPTY);
-        let limits = MemberLimits { message_rate: 3, message_burst: 2, ..MemberLimits::default() };
+        let limits = MemberLimits {
+            message_rate: 3,
+            message_burst: 2,
+            ..MemberLimits::default()
+        };
         member.set_limits(limits, Timestamp(0));
         assert!(member.allow_message(Timestamp(0)));
         assert!(member.allow_message(Timestamp(0)));

@@ -1,11 +1,11 @@
 //! Placing and replacing orders.
 
 use everopen_book::{Book, Taker};
+use everopen_domain::snapshot::AccountOwner;
 use everopen_domain::{
     Amount, CancelReason, Event, EventSink, MemberId, NewOrder, OrderId, OrderTarget, OrderType,
     Price, Quantity, Rate, RejectReason, Side, TimeInForce, TradingPhase,
 };
-use everopen_domain::snapshot::AccountOwner;
 
 use crate::arithmetic::{band_top, cost, floor_to_lot};
 use crate::floor::{entering_rate, resting_rate};
@@ -65,7 +65,13 @@ impl Venue {
         let seat_index = self.seat(member, order.instrument);
         let market = &self.markets[at];
         let seat = &market.seats[seat_index as usize];
-        check_order(order, &market.instrument.limits, &seat.limits, market.scale, now)?;
+        check_order(
+            order,
+            &market.instrument.limits,
+            &seat.limits,
+            market.scale,
+            now,
+        )?;
 
         let replaced = match replaces {
             None => None,
@@ -100,7 +106,10 @@ impl Venue {
         let account = seat.hold_account(order.side);
         let available = Amount(self.ledger.balance(account).available.0 + released.0);
         let sequence = self.last_order_sequence + 1;
-        assert!(sequence < OrderId::SEQUENCE_END, "invariant: acceptances are below 2^56");
+        assert!(
+            sequence < OrderId::SEQUENCE_END,
+            "invariant: acceptances are below 2^56"
+        );
         let book = &self.books[at];
         let (hold, entry) = if enters_now {
             plan(market, book, seat, order, rates, available, sequence)?
@@ -119,16 +128,26 @@ impl Venue {
             }
             floor.cancel(book, old.slot, CancelReason::Replaced);
         }
-        self.ledger.hold(account, hold).expect("invariant: the hold was checked");
+        self.ledger
+            .hold(account, hold)
+            .expect("invariant: the hold was checked");
         self.last_order_sequence = sequence;
         let (book, mut floor) = self.floor(order.instrument, out);
         let slot = book.allocate();
         let market = &mut *floor.market;
         if slot as usize >= market.orders.len() {
-            market.orders.resize(slot as usize + 1, OpenOrder::default());
-            market.accepted.resize(slot as usize + 1, Accepted::default());
+            market
+                .orders
+                .resize(slot as usize + 1, OpenOrder::default());
+            market
+                .accepted
+                .resize(slot as usize + 1, Accepted::default());
         }
-        let id = OrderId { sequence, instrument: order.instrument, slot };
+        let id = OrderId {
+            sequence,
+            instrument: order.instrument,
+            slot,
+        };
         let client_entry = if order.client_order_id.is_empty() {
             NONE
         } else {
@@ -161,14 +180,21 @@ impl Venue {
             state: State::Entering,
             iceberg: order.display_size != Quantity::ZERO,
         };
-        market.accepted[slot as usize] =
-            Accepted { order: *order, at: now, visible: Quantity::ZERO };
+        market.accepted[slot as usize] = Accepted {
+            order: *order,
+            at: now,
+            visible: Quantity::ZERO,
+        };
         market.link(slot);
         let waits = order.stop;
         floor.out.emit(Event::OrderAccepted {
             order: id,
             member,
-            sequence: if waits.is_some() { 0 } else { market.next_sequence() },
+            sequence: if waits.is_some() {
+                0
+            } else {
+                market.next_sequence()
+            },
             details: *order,
             hold,
             maker_rate: rates.maker,
@@ -240,8 +266,8 @@ impl Venue {
         let owner = AccountOwner::Member(member);
         let base = self.ledger.open(owner, market.instrument.base);
         let quote = self.ledger.open(owner, market.instrument.quote);
-        let volume = self.members[member.0 as usize]
-            .volume_index(market.instrument.quote, self.time.day());
+        let volume =
+            self.members[member.0 as usize].volume_index(market.instrument.quote, self.time.day());
         if market.seat_of.len() <= member.0 as usize {
             market.seat_of.resize(member.0 as usize + 1, 0);
         }
@@ -278,7 +304,10 @@ impl Venue {
             let reached = steps.iter().take_while(|step| step.min_volume <= volume);
             step = reached.last().unwrap_or(&steps[0]);
         }
-        Rates { maker: step.maker, taker: step.taker }
+        Rates {
+            maker: step.maker,
+            taker: step.taker,
+        }
     }
 }
 
@@ -311,7 +340,11 @@ fn plan(
             }
         }
         let hold = limit_hold(market, order, order.size, rates)?;
-        let entry = Entry { limit: order.price, size: order.size, budget: Budget::Covered };
+        let entry = Entry {
+            limit: order.price,
+            size: order.size,
+            budget: Budget::Covered,
+        };
         return Ok((hold, Some(entry)));
     }
     let limit = market.market_limit(order.side);
@@ -320,8 +353,10 @@ fn plan(
     }
     let hold = if order.side == Side::Buy && order.funds.is_zero() {
         let reachable = book.reachable(&taker(limit, order.size));
-        let notional =
-            market.scale.notional_units(reachable.notional_units).ok_or(RejectReason::Overflow)?;
+        let notional = market
+            .scale
+            .notional_units(reachable.notional_units)
+            .ok_or(RejectReason::Overflow)?;
         check_largest_notional(notional, &market.instrument.limits, &seat.limits)?;
         cost(notional, rates.taker, 0)
     } else {
@@ -347,7 +382,10 @@ pub(crate) fn limit_hold(
     if order.side == Side::Sell {
         return Ok(market.scale.base(remaining));
     }
-    let notional = market.scale.notional(order.price, remaining).ok_or(RejectReason::Overflow)?;
+    let notional = market
+        .scale
+        .notional(order.price, remaining)
+        .ok_or(RejectReason::Overflow)?;
     Ok(cost(notional, rates.held(market, order), 0))
 }
 
@@ -363,7 +401,10 @@ fn market_hold(
         Side::Sell if order.size != Quantity::ZERO => Ok(market.scale.base(order.size)),
         Side::Sell => {
             let limits = &market.instrument.limits;
-            let size = market.scale.size_within(available).min(largest_size(limits, &seat.limits));
+            let size = market
+                .scale
+                .size_within(available)
+                .min(largest_size(limits, &seat.limits));
             let size = floor_to_lot(size, limits.lot);
             if size == Quantity::ZERO {
                 return Err(RejectReason::InsufficientFunds);
@@ -393,7 +434,10 @@ pub(crate) fn stop_hold(
         return Err(RejectReason::StopFundsRequired);
     }
     let worst = band_top(stop.price, limits.price_band);
-    let notional = market.scale.notional(worst, order.size).ok_or(RejectReason::Overflow)?;
+    let notional = market
+        .scale
+        .notional(worst, order.size)
+        .ok_or(RejectReason::Overflow)?;
     check_largest_notional(notional, limits, &seat.limits)?;
     Ok(cost(notional, rates.held(market, order), 0))
 }

@@ -2,7 +2,7 @@
 
 use everopen_domain::{
     Amount, InstrumentLimits, NewOrder, OrderLimits, OrderType, Price, Quantity, RejectReason,
-    Timestamp, TimeInForce, TradingPhase,
+    TimeInForce, Timestamp, TradingPhase,
 };
 
 use crate::arithmetic::{FUNDS_MAX, Scale};
@@ -28,7 +28,10 @@ pub(crate) fn check_phase(phase: TradingPhase, order: &NewOrder) -> Checked {
 
 /// Whether what is left of a limit order stays open.
 pub(crate) fn can_rest(time_in_force: TimeInForce) -> bool {
-    matches!(time_in_force, TimeInForce::GoodTillCanceled | TimeInForce::GoodTillTime)
+    matches!(
+        time_in_force,
+        TimeInForce::GoodTillCanceled | TimeInForce::GoodTillTime
+    )
 }
 
 /// Checks an order against itself, its instrument and its member's limits.
@@ -81,7 +84,9 @@ fn check_limit_order(
     if peak != Quantity::ZERO && (!rests || peak >= order.size || off(peak.0, limits.lot.0)) {
         return Err(RejectReason::DisplaySizeInvalid);
     }
-    let notional = scale.notional(order.price, order.size).ok_or(RejectReason::Overflow)?;
+    let notional = scale
+        .notional(order.price, order.size)
+        .ok_or(RejectReason::Overflow)?;
     check_notional(notional, limits, member)
 }
 

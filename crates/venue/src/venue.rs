@@ -13,7 +13,7 @@ use everopen_ledger::Ledger;
 
 use crate::expiry::Expiries;
 use crate::floor::Floor;
-use crate::market::Market;
+use crate::market::{Market, State};
 use crate::member::Member;
 
 /// A trading venue: order books, accounts and the rules between them.
@@ -35,6 +35,8 @@ pub struct Venue {
     /// By instrument.
     pub(crate) books: Vec<Book>,
     pub(crate) expiries: Expiries,
+    /// Instruments in auction, in the order of ids.
+    pub(crate) in_auction: Vec<u32>,
     /// Reused by whatever gathers orders to cancel.
     pub(crate) gathered: Vec<(u64, Slot)>,
 }
@@ -68,26 +70,40 @@ impl Venue {
             }
             Command::CancelOrder { member, target } => {
                 if let Err(reason) = self.cancel_order(*member, target, out) {
-                    out.emit(Event::CancelRejected { member: *member, target: *target, reason });
+                    out.emit(Event::CancelRejected {
+                        member: *member,
+                        target: *target,
+                        reason,
+                    });
                 }
                 return;
             }
             Command::AmendOrder { member, amendment } => {
                 if let Err(reason) = self.amend(*member, amendment, out) {
                     let target = amendment.target;
-                    out.emit(Event::AmendRejected { member: *member, target, reason });
+                    out.emit(Event::AmendRejected {
+                        member: *member,
+                        target,
+                        reason,
+                    });
                 }
                 return;
             }
-            Command::ReplaceOrder { member, target, order } => {
+            Command::ReplaceOrder {
+                member,
+                target,
+                order,
+            } => {
                 if let Err(reason) = self.place(*member, order, Some(target), out) {
                     reject_order(*member, order, reason, out);
                 }
                 return;
             }
-            Command::CancelOrders { member, instrument, reason } => {
-                self.cancel_orders(*member, *instrument, *reason, out)
-            }
+            Command::CancelOrders {
+                member,
+                instrument,
+                reason,
+            } => self.cancel_orders(*member, *instrument, *reason, out),
             Command::Deposit { .. }
             | Command::RequestWithdrawal { .. }
             | Command::CompleteWithdrawal { .. }
@@ -147,7 +163,9 @@ impl Venue {
     }
 
     pub(crate) fn member(&mut self, member: MemberId) -> Result<&mut Member, RejectReason> {
-        self.members.get_mut(member.0 as usize).ok_or(RejectReason::UnknownMember)
+        self.members
+            .get_mut(member.0 as usize)
+            .ok_or(RejectReason::UnknownMember)
     }
 
     // Readers.
@@ -170,12 +188,16 @@ impl Venue {
 
     /// The phase of an instrument's market.
     pub fn phase(&self, instrument: InstrumentId) -> Option<TradingPhase> {
-        self.markets.get(instrument.0 as usize).map(|market| market.phase)
+        self.markets
+            .get(instrument.0 as usize)
+            .map(|market| market.phase)
     }
 
     /// The last market data sequence of an instrument.
     pub fn sequence(&self, instrument: InstrumentId) -> Option<u64> {
-        self.markets.get(instrument.0 as usize).map(|market| market.sequence)
+        self.markets
+            .get(instrument.0 as usize)
+            .map(|market| market.sequence)
     }
 
     /// The last trade of an instrument and its price; zeros before the first.
@@ -194,7 +216,7 @@ impl Venue {
     pub fn hold(&self, order: OrderId) -> Option<Amount> {
         let market = self.markets.get(order.instrument.0 as usize)?;
         let open = market.orders.get(order.slot as usize)?;
-        let found = open.sequence == order.sequence && market.find_open(order).is_some();
+        let found = open.sequence == order.sequence && open.state != State::Free;
         found.then_some(open.hold)
     }
 
