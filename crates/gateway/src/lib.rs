@@ -1,1 +1,4 @@
-//! (opens with its first user)
+//! Order entry and market data for members: REST and WebSocket.
+#![forbid(unsafe_code)]
+
+pub mod feed;
