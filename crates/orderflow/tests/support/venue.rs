@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use everopen_domain::{
     Amount, AssetId, CancelReason, ClientOrderId, Command, DoneReason, Event, Instrument,
     InstrumentId, MemberId, NewOrder, OrderId, OrderTarget, OrderType, Price, Quantity, Rate,
-    RejectReason, Side, TimeInForce, TradeId, TradingPhase, TransferId,
+    RejectReason, Side, StopDirection, TimeInForce, Timestamp, TradeId, TradingPhase, TransferId,
 };
 
 pub struct Resting {
@@ -23,6 +23,20 @@ pub struct Market {
     pub resting: Vec<Resting>,
     pub waiting: Vec<Resting>,
     pub last: Option<u64>,
+}
+
+impl Market {
+    fn is_out_of_band(&self, order: &NewOrder) -> bool {
+        let band = i128::from(self.instrument.limits.price_band.0);
+        let (Some(last), 1..) = (self.last, band) else {
+            return false;
+        };
+        let (last, price) = (i128::from(last), i128::from(order.price.0));
+        match order.side {
+            Side::Buy => price * 1_000_000 > last * (1_000_000 + band),
+            Side::Sell => price * 1_000_000 < last * (1_000_000 - band),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -180,6 +194,7 @@ impl Venue {
                 if !kept_priority {
                     let moved = market.resting.remove(at);
                     self.enter(instrument, moved, &mut out);
+                    self.trigger(instrument, &mut out);
                 }
             }
             Command::CancelOrder { member, target } => {
@@ -230,12 +245,69 @@ impl Venue {
         }
     }
 
+    /// Time passes: what is due expires.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Event> {
+        let mut out = Vec::new();
+        for market in &mut self.markets {
+            for list in [&mut market.resting, &mut market.waiting] {
+                list.retain(|held| {
+                    let due = held.order.time_in_force == TimeInForce::GoodTillTime
+                        && held.order.expires_at <= now;
+                    if due {
+                        out.push(done(held, DoneReason::Canceled(CancelReason::Expired)));
+                    }
+                    !due
+                });
+            }
+        }
+        out
+    }
+
+    /// What an order could trade at once.
+    fn within(&self, order: &NewOrder) -> u64 {
+        let resting = self.markets[order.instrument.0 as usize].resting.iter();
+        let reached = resting.filter(|maker| {
+            maker.order.side != order.side
+                && match order.side {
+                    Side::Buy => maker.order.price <= order.price,
+                    Side::Sell => maker.order.price >= order.price,
+                }
+        });
+        reached.map(|maker| maker.remaining).sum()
+    }
+
+    /// Lets stops into the market whose price the last trade has reached.
+    fn trigger(&mut self, instrument: InstrumentId, out: &mut Vec<Event>) {
+        loop {
+            let market = &mut self.markets[instrument.0 as usize];
+            let Some(last) = market.last else { return };
+            let reached = market.waiting.iter().position(|held| {
+                held.order.stop.is_some_and(|stop| match stop.direction {
+                    StopDirection::Loss => last <= stop.price.0,
+                    StopDirection::Entry => last >= stop.price.0,
+                })
+            });
+            let Some(at) = reached else { return };
+            let held = market.waiting.remove(at);
+            out.push(Event::OrderTriggered {
+                order: held.id,
+                member: held.member,
+                sequence: 1,
+                trigger_price: Price(last),
+            });
+            self.enter(instrument, held, out);
+        }
+    }
+
     fn refusal(&self, order: &NewOrder) -> Option<RejectReason> {
         let Some(market) = self.markets.get(order.instrument.0 as usize) else {
             return Some(RejectReason::UnknownInstrument);
         };
         let limits = market.instrument.limits;
-        let immediate = order.time_in_force != TimeInForce::GoodTillCanceled;
+        let immediate = matches!(
+            order.time_in_force,
+            TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill
+        );
         let limit = order.order_type == OrderType::Limit;
         let opposite = self.best(order.instrument, order.side.opposite());
         let crosses = opposite.is_some_and(|best| match order.side {
@@ -264,6 +336,12 @@ impl Venue {
             Some(RejectReason::PostOnlyWouldTake)
         } else if !limit && opposite.is_none() {
             Some(RejectReason::NoLiquidity)
+        } else if order.time_in_force == TimeInForce::FillOrKill
+            && self.within(order) < order.size.0
+        {
+            Some(RejectReason::FillOrKillUnfilled)
+        } else if limit && market.is_out_of_band(order) {
+            Some(RejectReason::PriceOutOfBand)
         } else {
             None
         }
@@ -300,6 +378,7 @@ impl Venue {
         } else {
             self.enter(order.instrument, held, out);
         }
+        self.trigger(order.instrument, out);
     }
 
     fn enter(&mut self, instrument: InstrumentId, mut held: Resting, out: &mut Vec<Event>) {
@@ -323,10 +402,21 @@ impl Venue {
             };
             let Some((at, _)) = best else { break };
             let maker = &mut market.resting[at];
-            assert_ne!(maker.member, held.member, "a member trades with itself");
             let quantity = held.remaining.min(maker.remaining);
             held.remaining -= quantity;
             maker.remaining -= quantity;
+            if maker.member == held.member {
+                // Decrease and cancel.
+                let reason = DoneReason::Canceled(CancelReason::SelfTrade);
+                if maker.remaining == 0 {
+                    out.push(done(&market.resting.remove(at), reason));
+                }
+                if held.remaining == 0 {
+                    out.push(done(&held, reason));
+                    return;
+                }
+                continue;
+            }
             self.trades += 1;
             let price = maker.order.price;
             market.last = Some(price.0);
