@@ -1,8 +1,8 @@
 //! One command at a time: what a maker or a taker does in a market.
 
 use everopen_domain::{
-    AmendOrder, Command, MemberId, NewOrder, OrderId, OrderTarget, OrderType, Price, Quantity,
-    Side, Stop, StopDirection, TimeInForce, Timestamp, TradingPhase,
+    AmendOrder, Command, NewOrder, OrderId, OrderTarget, OrderType, Price, Quantity, Side, Stop,
+    StopDirection, TimeInForce, Timestamp, TradingPhase,
 };
 
 use super::{Open, Participants};
@@ -50,8 +50,9 @@ impl Participants {
         let most = self.config.max_open as usize;
         let seat = self.seat(member, market);
         if seat.open.len() + seat.under_way as usize >= most {
-            let oldest = *seat.open.keys().next()?;
-            return Some(self.cancel(member, oldest));
+            let (oldest, _) = seat.open.iter().find(|(_, open)| !open.busy)?;
+            let oldest = *oldest;
+            return self.cancel(member, market, oldest);
         }
         seat.under_way += 1;
         Some(Command::PlaceOrder {
@@ -60,12 +61,23 @@ impl Participants {
         })
     }
 
-    fn cancel(&self, member: usize, order: OrderId) -> Command {
-        let member: MemberId = self.members[member];
-        Command::CancelOrder {
-            member,
-            target: OrderTarget::Order(order),
+    fn cancel(&mut self, member: usize, market: usize, order: OrderId) -> Option<Command> {
+        self.seat(member, market).open.get_mut(&order)?.busy = true;
+        let target = OrderTarget::Order(order);
+        Some(Command::CancelOrder {
+            member: self.members[member],
+            target,
+        })
+    }
+
+    fn amend(&mut self, member: usize, market: usize, amendment: AmendOrder) -> Option<Command> {
+        if let OrderTarget::Order(order) = amendment.target {
+            self.seat(member, market).open.get_mut(&order)?.busy = true;
         }
+        Some(Command::AmendOrder {
+            member: self.members[member],
+            amendment,
+        })
     }
 
     /// A price so many levels from the reference, on the side's grid.
@@ -135,7 +147,7 @@ impl Participants {
         let found = seat
             .open
             .iter()
-            .find(|(_, open)| stale(open))
+            .find(|(_, open)| !open.busy && stale(open))
             .map(|(id, open)| (*id, *open));
         let mut counts = [0_u64; 2];
         seat.open
@@ -145,18 +157,20 @@ impl Participants {
         if let Some((id, open)) = found.filter(|_| !bare) {
             // Most stale quotes move, the others go.
             if self.random.percent(25) {
-                return Some(self.cancel(member, id));
+                return self.cancel(member, market, id);
             }
             let level = self.random.below(LEVELS);
             let price = Price(self.quote(market, open.side, level));
-            let member = self.members[member];
+            if price.0 == open.price {
+                return self.cancel(member, market, id);
+            }
             let target = OrderTarget::Order(id);
             let amendment = AmendOrder {
                 target,
                 price,
                 size: Quantity::ZERO,
             };
-            return Some(Command::AmendOrder { member, amendment });
+            return self.amend(member, market, amendment);
         }
         if !bare && self.random.percent(6) {
             return self.tinker(member, market);
@@ -199,8 +213,11 @@ impl Participants {
             .nth(at)
             .map(|(id, o)| (*id, *o))?;
         let lots = open.remaining / lot;
+        if open.busy {
+            return None;
+        }
         if open.waiting || lots < 4 || self.random.percent(50) {
-            return Some(self.cancel(member, id));
+            return self.cancel(member, market, id);
         }
         let size = Quantity(open.size - (1 + self.random.below(lots / 2)) * lot);
         let amendment = AmendOrder {
@@ -208,10 +225,7 @@ impl Participants {
             price: Price::ZERO,
             size,
         };
-        Some(Command::AmendOrder {
-            member: self.members[member],
-            amendment,
-        })
+        self.amend(member, market, amendment)
     }
 
     fn take(&mut self, member: usize, market: usize, now: Timestamp) -> Option<Command> {

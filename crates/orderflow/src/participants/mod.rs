@@ -78,6 +78,8 @@ struct Open {
     remaining: u64,
     /// True for a stop that waits.
     waiting: bool,
+    /// True while a change or a cancel is under way.
+    busy: bool,
 }
 
 /// A member in one instrument.
@@ -245,7 +247,10 @@ impl Participants {
     fn forget(&mut self, now: Timestamp) {
         if now.0.saturating_sub(self.forgotten.0) >= PATIENCE {
             self.forgotten = now;
-            self.seats.iter_mut().for_each(|seat| seat.under_way = 0);
+            for seat in &mut self.seats {
+                seat.under_way = 0;
+                seat.open.values_mut().for_each(|open| open.busy = false);
+            }
         }
     }
 

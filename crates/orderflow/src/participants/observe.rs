@@ -58,6 +58,7 @@ impl Participants {
                         size: details.size.0,
                         remaining: details.size.0,
                         waiting: details.stop.is_some(),
+                        busy: false,
                     };
                     seat.open.insert(order, open);
                 }
@@ -88,6 +89,7 @@ impl Participants {
             } => {
                 if let Some(open) = self.open_of(member, order) {
                     (open.price, open.size, open.remaining) = (price.0, size.0, remaining.0);
+                    open.busy = false;
                 }
             }
             Event::Traded {
@@ -148,6 +150,8 @@ impl Participants {
                 };
                 if reason == RejectReason::OrderNotFound {
                     seat.open.remove(&order);
+                } else if let Some(open) = seat.open.get_mut(&order) {
+                    open.busy = false;
                 }
                 self.refused(member, Some(order.instrument), reason);
             }

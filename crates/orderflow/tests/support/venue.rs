@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use everopen_domain::{
-    Amount, AssetId, CancelReason, ClientOrderId, Command, DoneReason, Event, Instrument,
-    InstrumentId, MemberId, NewOrder, OrderId, OrderTarget, OrderType, Price, Quantity, Rate,
-    RejectReason, Side, StopDirection, TimeInForce, Timestamp, TradeId, TradingPhase, TransferId,
+    Amount, AssetId, CancelReason, Command, DoneReason, Event, Instrument, InstrumentId, MemberId,
+    NewOrder, OrderId, OrderTarget, OrderType, Price, Quantity, Rate, RejectReason, Side,
+    StopDirection, TimeInForce, Timestamp, TradeId, TradingPhase, TransferId,
 };
+
+use super::rules::{done, means, rejected};
 
 pub struct Resting {
     pub id: OrderId,
@@ -23,20 +25,6 @@ pub struct Market {
     pub resting: Vec<Resting>,
     pub waiting: Vec<Resting>,
     pub last: Option<u64>,
-}
-
-impl Market {
-    fn is_out_of_band(&self, order: &NewOrder) -> bool {
-        let band = i128::from(self.instrument.limits.price_band.0);
-        let (Some(last), 1..) = (self.last, band) else {
-            return false;
-        };
-        let (last, price) = (i128::from(last), i128::from(order.price.0));
-        match order.side {
-            Side::Buy => price * 1_000_000 > last * (1_000_000 + band),
-            Side::Sell => price * 1_000_000 < last * (1_000_000 - band),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -263,19 +251,6 @@ impl Venue {
         out
     }
 
-    /// What an order could trade at once.
-    fn within(&self, order: &NewOrder) -> u64 {
-        let resting = self.markets[order.instrument.0 as usize].resting.iter();
-        let reached = resting.filter(|maker| {
-            maker.order.side != order.side
-                && match order.side {
-                    Side::Buy => maker.order.price <= order.price,
-                    Side::Sell => maker.order.price >= order.price,
-                }
-        });
-        reached.map(|maker| maker.remaining).sum()
-    }
-
     /// Lets stops into the market whose price the last trade has reached.
     fn trigger(&mut self, instrument: InstrumentId, out: &mut Vec<Event>) {
         loop {
@@ -296,54 +271,6 @@ impl Venue {
                 trigger_price: Price(last),
             });
             self.enter(instrument, held, out);
-        }
-    }
-
-    fn refusal(&self, order: &NewOrder) -> Option<RejectReason> {
-        let Some(market) = self.markets.get(order.instrument.0 as usize) else {
-            return Some(RejectReason::UnknownInstrument);
-        };
-        let limits = market.instrument.limits;
-        let immediate = matches!(
-            order.time_in_force,
-            TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill
-        );
-        let limit = order.order_type == OrderType::Limit;
-        let opposite = self.best(order.instrument, order.side.opposite());
-        let crosses = opposite.is_some_and(|best| match order.side {
-            Side::Buy => best <= order.price.0,
-            Side::Sell => best >= order.price.0,
-        });
-        if market.phase == TradingPhase::CancelOnly {
-            Some(RejectReason::CancelOnly)
-        } else if market.phase == TradingPhase::Auction && (immediate || !limit) {
-            Some(RejectReason::AuctionPhase)
-        } else if limit && order.price.0 == 0 {
-            Some(RejectReason::PriceMissing)
-        } else if !order.price.0.is_multiple_of(limits.tick.0) {
-            Some(RejectReason::PriceOffTick)
-        } else if order.size.0 < limits.min_size.0 {
-            Some(RejectReason::SizeTooSmall)
-        } else if order.size.0 > limits.max_size.0 {
-            Some(RejectReason::SizeTooLarge)
-        } else if !order.size.0.is_multiple_of(limits.lot.0)
-            || !order.display_size.0.is_multiple_of(limits.lot.0)
-        {
-            Some(RejectReason::SizeOffLot)
-        } else if order.display_size.0 >= order.size.0 {
-            Some(RejectReason::DisplaySizeInvalid)
-        } else if order.post_only && crosses {
-            Some(RejectReason::PostOnlyWouldTake)
-        } else if !limit && opposite.is_none() {
-            Some(RejectReason::NoLiquidity)
-        } else if order.time_in_force == TimeInForce::FillOrKill
-            && self.within(order) < order.size.0
-        {
-            Some(RejectReason::FillOrKillUnfilled)
-        } else if limit && market.is_out_of_band(order) {
-            Some(RejectReason::PriceOutOfBand)
-        } else {
-            None
         }
     }
 
@@ -497,37 +424,5 @@ impl Venue {
             }
         }
         false
-    }
-}
-
-fn means(held: &Resting, member: MemberId, target: OrderTarget) -> bool {
-    held.member == member
-        && match target {
-            OrderTarget::Order(id) => held.id == id,
-            OrderTarget::Client(id) => {
-                id != ClientOrderId::EMPTY && held.order.client_order_id == id
-            }
-        }
-}
-
-fn rejected(member: MemberId, order: &NewOrder, reason: RejectReason) -> Event {
-    Event::OrderRejected {
-        member,
-        instrument: order.instrument,
-        client_order_id: order.client_order_id,
-        reason,
-    }
-}
-
-fn done(held: &Resting, reason: DoneReason) -> Event {
-    Event::OrderDone {
-        order: held.id,
-        member: held.member,
-        sequence: 1,
-        side: held.order.side,
-        price: Price(held.order.price.0),
-        visible: Quantity(held.remaining),
-        remaining: Quantity(held.remaining),
-        reason,
     }
 }
