@@ -159,13 +159,17 @@ impl Client {
         }
         let mut bytes = vec![0; length];
         self.stream.read_exact(&mut bytes)?;
-        if !good {
-            let body = String::from_utf8_lossy(&bytes).into_owned();
-            return Err(io::Error::other(format!(
-                "{method} {path}: {status}: {body}"
-            )));
+        let json = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
+        Ok((status, json))
+    }
+
+    /// A signed request that must succeed.
+    pub fn good(&mut self, method: &str, path: &str, body: &str) -> io::Result<Value> {
+        let (status, json) = self.call(method, path, body)?;
+        if status == 200 {
+            Ok(json)
+        } else {
+            Err(io::Error::other(format!("{method} {path}: {status}: {json}")))
         }
-        serde_json::from_slice(&bytes).map_err(io::Error::other)
     }
 }
-
