@@ -220,6 +220,9 @@ impl Participants {
             return self.cancel(member, market, id);
         }
         let size = Quantity(open.size - (1 + self.random.below(lots / 2)) * lot);
+        if size < self.markets[market].instrument.limits.min_size {
+            return self.cancel(member, market, id);
+        }
         let amendment = AmendOrder {
             target: OrderTarget::Order(id),
             price: Price::ZERO,

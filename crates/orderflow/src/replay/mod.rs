@@ -59,7 +59,9 @@ pub struct Config {
     pub next_member: MemberId,
     /// True to give orders the feed's number as client order id. Commands may then be under way
     /// while further messages come; without it, events must be observed before the next message.
-    /// An order may have traded by then, so some changes come too late and are refused and counted.
+    /// An order may have traded by then, so some changes come too late and are refused and counted;
+    /// in feeds whose takers are visible (Bitstamp) the trades then differ from those of a replay
+    /// without delay.
     pub client_order_ids: bool,
 }
 
