@@ -323,7 +323,8 @@ fn other_tables_of_the_same_kind_are_read_by_their_header() {
 
 #[test]
 fn every_decoder_takes_any_bytes() {
-    let decoders: [fn(&[u8]) -> Result<Count, FeedError>; 3] = [
+    type Decode = fn(&[u8]) -> Result<Count, FeedError>;
+    let decoders: [Decode; 3] = [
         itch::decode_slice,
         lobster::decode_slice,
         bitstamp::decode_slice,
