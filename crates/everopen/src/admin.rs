@@ -177,7 +177,7 @@ pub enum Action {
         /// view, trade, transfer
         permissions: Vec<String>,
         /// Addresses that may use the key; empty for all
-        allow: Vec<std::net::IpAddr>,
+        allow: Vec<everopen_gateway::AddressRange>,
     },
     /// Members and keys
     #[command(skip)]

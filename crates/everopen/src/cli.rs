@@ -154,7 +154,7 @@ pub struct MemberAdd {
     pub permissions: Vec<String>,
     /// Only take the key from these addresses
     #[arg(long, value_name = "ADDRESS")]
-    pub allow: Vec<std::net::IpAddr>,
+    pub allow: Vec<everopen_gateway::AddressRange>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

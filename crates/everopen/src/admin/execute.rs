@@ -9,7 +9,7 @@ use everopen_domain::{
     InstrumentLimits, MemberId, MemberLimits, OrderLimits, Price, Quantity, Rate,
     TradingPhase, TransferId,
 };
-use everopen_gateway::{KeyStore, Permissions};
+use everopen_gateway::{AddressRange, KeyStore, Permissions};
 use everopen_replica as replica;
 use everopen_views::{Product, Views, decimal};
 use serde_json::{Value, json};
@@ -36,6 +36,27 @@ fn percent(what: &str, text: &str) -> Result<Rate> {
     let ppm = parse(what, text, decimal::parse_amount(digits, 4))?;
     let ppm = i32::try_from(ppm).with_context(|| format!("{what} {text:?} is too large"))?;
     Ok(Rate(if negative { -ppm } else { ppm }))
+}
+
+/// Permissions from their names.
+fn rights(names: &[String]) -> Result<Permissions> {
+    let mut rights = Permissions { view: false, trade: false, transfer: false };
+    for name in names {
+        match name.as_str() {
+            "view" => rights.view = true,
+            "trade" => rights.trade = true,
+            "transfer" => rights.transfer = true,
+            _ => bail!("permission {name:?} is none of view, trade, transfer"),
+        }
+    }
+    Ok(rights)
+}
+
+/// The names of permissions.
+fn rights_text(rights: Permissions) -> String {
+    let names = [(rights.view, "view"), (rights.trade, "trade"), (rights.transfer, "transfer")];
+    let held: Vec<&str> = names.iter().filter(|(held, _)| *held).map(|(_, name)| *name).collect();
+    held.join(",")
 }
 
 /// The phase with this name.
@@ -344,9 +365,9 @@ impl Operator {
         &self,
         name: &str,
         permissions: &[String],
-        allow: &[std::net::IpAddr],
+        allow: &[AddressRange],
     ) -> Result<Value> {
-        let permissions: Permissions = permissions.join(",").parse()?;
+        let permissions = rights(permissions)?;
         let existing = self.member(name).ok();
         let member = match existing {
             Some(member) => member,
@@ -358,9 +379,9 @@ impl Operator {
             "member_id": member.0,
             "new_member": existing.is_none(),
             "key": key.key,
-            "secret": key.secret.as_str(),
-            "passphrase": key.passphrase.as_str(),
-            "permissions": permissions.to_string(),
+            "secret": key.secret,
+            "passphrase": key.passphrase,
+            "permissions": rights_text(permissions),
         }))
     }
 
@@ -387,7 +408,7 @@ impl Operator {
                 let keys: Vec<Value> = keys
                     .iter()
                     .filter(|key| key.member == member.id)
-                    .map(|key| json!({ "key": key.key, "permissions": key.permissions.to_string() }))
+                    .map(|key| json!({ "key": key.id, "permissions": rights_text(key.permissions) }))
                     .collect();
                 json!({ "member": member.code.as_str(), "member_id": member.id.0, "keys": keys })
             })

@@ -32,6 +32,8 @@ pub struct DemoInstrument {
     min_notional: i128,
     /// Where the simulated market begins.
     pub start_price: u64,
+    /// A usual order of the simulated market.
+    pub typical_size: u64,
 }
 
 const USD: u32 = 0;
@@ -56,7 +58,8 @@ pub const INSTRUMENTS: [DemoInstrument; 4] = [
         min_size: 1_000,
         max_size: 1_000 * 100_000_000,
         min_notional: 10_i128.pow(10),
-        start_price: 60_000_00,
+        start_price: 6_000_000,
+        typical_size: 5_000_000,
     },
     DemoInstrument {
         base: ETH,
@@ -67,7 +70,8 @@ pub const INSTRUMENTS: [DemoInstrument; 4] = [
         min_size: 10_000,
         max_size: 20_000 * 100_000_000,
         min_notional: 10_i128.pow(10),
-        start_price: 2_500_00,
+        start_price: 250_000,
+        typical_size: 100_000_000,
     },
     DemoInstrument {
         base: ETH,
@@ -79,6 +83,7 @@ pub const INSTRUMENTS: [DemoInstrument; 4] = [
         max_size: 20_000 * 100_000_000,
         min_notional: 10_i128.pow(16) / 100_000,
         start_price: 4_167,
+        typical_size: 100_000_000,
     },
     DemoInstrument {
         base: SOL,
@@ -89,7 +94,8 @@ pub const INSTRUMENTS: [DemoInstrument; 4] = [
         min_size: 100_000,
         max_size: 500_000 * 100_000_000,
         min_notional: 10_i128.pow(10),
-        start_price: 150_00,
+        start_price: 15_000,
+        typical_size: 2_000_000_000,
     },
 ];
 

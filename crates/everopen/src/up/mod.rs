@@ -18,10 +18,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 
 use anyhow::{Context, Result};
-use everopen_domain::MemberId;
 use everopen_gateway::feed::{Feed, FeedConfig};
 use everopen_gateway::{Gateway, GatewayConfig, KeyStore};
-use everopen_orderflow::participants::Participants;
 use everopen_replica::{self as replica, Replica, Report, journal};
 use everopen_views::Views;
 
@@ -104,11 +102,15 @@ pub fn run(args: &cli::Up) -> Result<()> {
     let market = if args.no_market {
         None
     } else {
-        if views.read().expect("invariant: views are never left half written").is_untraded() {
+        let known = views.read().expect("invariant: views are never left half written");
+        let fresh = known.products().all(|product| known.last_price(product.id).is_none());
+        drop(known);
+        if fresh {
             handle.execute(genesis::market()).context("prepare the simulated market")?;
         }
-        let members: Vec<MemberId> = (1..=genesis::MARKET_MEMBERS).map(MemberId).collect();
-        let participants = Participants::new(demo::market_config(args, members));
+        let known = views.read().expect("invariant: views are never left half written");
+        let participants = demo::participants(args, &known);
+        drop(known);
         Some(market::Market::start(participants, handle.clone(), tapped)?)
     };
 

@@ -1,7 +1,7 @@
 //! What follows the log inside the venue's process: the views, the feed, and whoever taps in.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use everopen_domain::Event;
 use everopen_gateway::feed::Feed;
@@ -11,7 +11,8 @@ use everopen_views::Views;
 /// Views and feed, and a copy of all events for the simulated market.
 pub struct Follower {
     views: Arc<RwLock<Views>>,
-    feed: Arc<Feed>,
+    /// Set once the log's past has been read: nobody could have subscribed before.
+    feed: Arc<OnceLock<Arc<Feed>>>,
     tap: Option<SyncSender<Vec<Event>>>,
     counts: Arc<super::summary::Counts>,
 }
@@ -19,7 +20,7 @@ pub struct Follower {
 impl Follower {
     pub fn new(
         views: Arc<RwLock<Views>>,
-        feed: Arc<Feed>,
+        feed: Arc<OnceLock<Arc<Feed>>>,
         tap: Option<SyncSender<Vec<Event>>>,
         counts: Arc<super::summary::Counts>,
     ) -> Self {
@@ -29,7 +30,10 @@ impl Follower {
 
 impl Reader for Follower {
     fn applied(&mut self, entry: &Applied<'_>) {
-        self.feed.publish(&self.views, entry.index, entry.time, entry.events);
+        let Some(feed) = self.feed.get() else {
+            return apply(&self.views, entry);
+        };
+        feed.publish(entry.index, entry.time, entry.events);
         self.counts.add(entry.events);
         if let Some(tap) = &self.tap {
             // The simulated market may miss events when it is behind (it finds its orders refused
@@ -54,11 +58,7 @@ pub struct ViewsOnly(pub Arc<RwLock<Views>>);
 
 impl Reader for ViewsOnly {
     fn applied(&mut self, entry: &Applied<'_>) {
-        let mut views = self.0.write().expect("invariant: views are never left half written");
-        views.advance(entry.index, entry.time);
-        for event in entry.events {
-            views.apply(entry.index, entry.time, event);
-        }
+        apply(&self.0, entry);
     }
 
     fn checkpoint(&mut self) -> Vec<u8> {
@@ -67,6 +67,14 @@ impl Reader for ViewsOnly {
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         restore(&self.0, bytes)
+    }
+}
+
+fn apply(views: &RwLock<Views>, entry: &Applied<'_>) {
+    let mut views = views.write().expect("invariant: views are never left half written");
+    views.advance(entry.index, entry.time);
+    for event in entry.events {
+        views.apply(entry.index, entry.time, event);
     }
 }
 
