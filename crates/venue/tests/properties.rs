@@ -42,8 +42,6 @@ fn apply(desk: &mut Desk, step: &Step) -> Command {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn any_commands_leave_a_venue_that_passes_the_audit(
         steps in proptest::collection::vec(step(), 1..120),
@@ -118,4 +116,97 @@ proptest! {
             venue.check();
         }
     }
+}
+
+/// The properties above mean little if their commands never get far: a fixed sample must reach
+/// nearly every refusal, cancel and event.
+#[test]
+fn generated_commands_reach_nearly_everything() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    use std::collections::BTreeMap;
+
+    let mut runner = TestRunner::deterministic();
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let strategy = proptest::collection::vec(step(), 100);
+    for _ in 0..300 {
+        let steps = strategy.new_tree(&mut runner).expect("a value").current();
+        let mut desk = setting();
+        for step in &steps {
+            apply(&mut desk, step);
+            for event in &desk.events {
+                let text = format!("{event:?}");
+                let kind = text.split([' ', '{']).next().unwrap_or_default();
+                *seen.entry(kind.into()).or_default() += 1;
+                let key = match event {
+                    Event::OrderDone { reason, .. } => format!("done {reason:?}"),
+                    Event::Traded { auction: true, .. } => "auction trade".into(),
+                    Event::Traded { maker_fee, .. } if maker_fee.0 < 0 => "rebate".into(),
+                    Event::OrderAmended {
+                        self_trade: true, ..
+                    } => "amended self-trade".into(),
+                    Event::OrderAmended { sequence: 0, .. } => "amended stop".into(),
+                    Event::OrderAmended {
+                        kept_priority: true,
+                        ..
+                    } => "amended in place".into(),
+                    _ => match support::refusal(&[*event]) {
+                        Some(reason) => format!("refused {reason:?}"),
+                        None => continue,
+                    },
+                };
+                *seen.entry(key).or_default() += 1;
+            }
+        }
+    }
+    let mut missing = Vec::new();
+    for reason in RejectReason::ALL {
+        let key = format!("refused {reason:?}");
+        // Administration has a table of its own.
+        if reason.code() < 300 && !seen.contains_key(&key) {
+            missing.push(key);
+        }
+    }
+    for key in [
+        "done Filled",
+        "auction trade",
+        "rebate",
+        "amended self-trade",
+        "amended stop",
+        "amended in place",
+        "OrderTriggered",
+        "AuctionIndicated",
+        "AuctionUncrossed",
+        "OrderRejected",
+        "WithdrawalCompleted",
+        "WithdrawalCanceled",
+        "Transferred",
+    ] {
+        if !seen.contains_key(key) {
+            missing.push(key.into());
+        }
+    }
+    for reason in [
+        "Requested",
+        "Disconnected",
+        "Replaced",
+        "Expired",
+        "Unfilled",
+        "PriceBand",
+        "FundsUsed",
+        "SelfTrade",
+        "Killed",
+        "WouldTake",
+        "FillOrKill",
+        "NotAccepted",
+    ] {
+        let key = format!("done Canceled({reason})");
+        if !seen.contains_key(&key) {
+            missing.push(key);
+        }
+    }
+    assert!(
+        missing.len() <= 4,
+        "out of reach: {missing:#?}\nseen: {seen:#?}"
+    );
 }

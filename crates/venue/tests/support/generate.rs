@@ -45,7 +45,7 @@ fn member() -> impl Strategy<Value = MemberId> {
 }
 
 fn instrument() -> impl Strategy<Value = InstrumentId> {
-    prop_oneof![6 => Just(0), 2 => Just(1), 2 => Just(2), 1 => Just(INSTRUMENTS)]
+    prop_oneof![12 => Just(0), 4 => Just(1), 4 => Just(2), 1 => Just(INSTRUMENTS)]
         .prop_map(InstrumentId)
 }
 
@@ -90,7 +90,7 @@ prop_compose! {
             prop::bool::weighted(0.2),
         ),
         (entry, stop_price) in (any::<bool>(), price()),
-        stp in select(vec![0u8, 0, 1, 2, 3, 4]),
+        stp in select(vec![0u8, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4]),
         client_order_id in client_id(),
     ) -> NewOrder {
         let sized = !market || how != 0;
@@ -128,9 +128,44 @@ prop_compose! {
     }
 }
 
+/// An order with one field of another.
+fn mangled() -> impl Strategy<Value = NewOrder> {
+    (
+        order(),
+        everopen_wire::strategies::new_order(),
+        0u8..9,
+        any::<bool>(),
+    )
+        .prop_map(|(mut order, other, field, zero)| {
+            let other = if zero { NewOrder::default() } else { other };
+            match field {
+                0 => order.price = other.price,
+                1 => order.size = other.size,
+                2 => order.funds = other.funds,
+                3 => order.time_in_force = other.time_in_force,
+                4 => order.expires_at = other.expires_at,
+                5 => order.post_only = !order.post_only,
+                6 => order.display_size = other.display_size,
+                7 => order.stop = other.stop,
+                _ => order.order_type = other.order_type,
+            }
+            order
+        })
+}
+
+fn any_order() -> impl Strategy<Value = NewOrder> {
+    prop_oneof![12 => order(), 1 => mangled()]
+}
+
 fn phase() -> impl Strategy<Value = TradingPhase> {
     select(vec![
         TradingPhase::Online,
+        TradingPhase::Online,
+        TradingPhase::Online,
+        TradingPhase::Online,
+        TradingPhase::Online,
+        TradingPhase::Online,
+        TradingPhase::LimitOnly,
         TradingPhase::Online,
         TradingPhase::Online,
         TradingPhase::PostOnly,
@@ -159,12 +194,16 @@ fn reference() -> impl Strategy<Value = Reference> {
 
 fn limits() -> impl Strategy<Value = InstrumentLimits> {
     (
-        (1u64..3, 1u64..4, 0u64..5),
+        (
+            select(vec![1u64, 1, 1, 2]),
+            select(vec![1u64, 1, 1, 3]),
+            0u64..5,
+        ),
         (
             prop_oneof![Just(0i128), Just(200)],
             prop_oneof![Just(0i128), Just(1 << 60)],
         ),
-        select(vec![0, 0, 50_000, 100_000, 1_500_000]),
+        select(vec![0, 0, 50_000, 100_000, 1_500_000, 30_000]),
         any::<bool>(),
         0u8..3,
     )
@@ -185,14 +224,14 @@ fn limits() -> impl Strategy<Value = InstrumentLimits> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        40 => (member(), order()).prop_map(|(member, order)| Command::PlaceOrder { member, order }),
+        100 => (member(), any_order()).prop_map(|(member, order)| Command::PlaceOrder { member, order }),
         8 => (member(), target()).prop_map(|(member, target)| Command::CancelOrder { member, target }),
         10 => (member(), target(), prop_oneof![Just(0), price()], prop_oneof![Just(0), size()])
             .prop_map(|(member, target, price, size)| Command::AmendOrder {
                 member,
                 amendment: AmendOrder { target, price: Price(price), size: Quantity(size) },
             }),
-        8 => (member(), target(), order())
+        8 => (member(), target(), any_order())
             .prop_map(|(member, target, order)| Command::ReplaceOrder { member, target, order }),
         1 => (member(), prop::option::of(instrument()), any::<bool>()).prop_map(
             |(member, instrument, asked)| Command::CancelOrders {
@@ -212,10 +251,11 @@ fn command() -> impl Strategy<Value = Command> {
         ),
         2 => (member(), asset(), amount(), reference()).prop_map(
             |(member, asset, amount, reference)| Command::RequestWithdrawal {
-                member, asset, amount, reference, destination: text("bank"),
+                member, asset, amount, reference,
+                destination: if amount.0 % 7 == 0 { Text::EMPTY } else { text("bank") },
             }
         ),
-        2 => (0u64..60, any::<bool>()).prop_map(|(n, done)| if done {
+        3 => (17u64..26, any::<bool>()).prop_map(|(n, done)| if done {
             Command::CompleteWithdrawal { transfer: TransferId(n) }
         } else {
             Command::CancelWithdrawal { transfer: TransferId(n) }
@@ -225,7 +265,7 @@ fn command() -> impl Strategy<Value = Command> {
                 from, to, asset, amount, reference,
             }
         ),
-        1 => (member(), 0u32..6, 0u32..3, 0u32..6).prop_map(|(member, open, rate, burst)| {
+        1 => (member(), select(vec![0u32, 0, 2, 5]), select(vec![0u32, 0, 1, 2]), 0u32..6).prop_map(|(member, open, rate, burst)| {
             Command::SetMemberLimits {
                 member,
                 limits: MemberLimits {
@@ -241,7 +281,7 @@ fn command() -> impl Strategy<Value = Command> {
                 instrument,
                 limits: OrderLimits { max_size: Quantity(size), max_notional: Amount(notional) },
             }),
-        1 => (prop::option::of(member()), prop::bool::weighted(0.3)).prop_map(|(member, engage)| {
+        1 => (prop::option::of(member()), prop::bool::weighted(0.15)).prop_map(|(member, engage)| {
             if engage {
                 Command::EngageKillSwitch { member }
             } else {
