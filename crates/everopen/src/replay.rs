@@ -127,7 +127,7 @@ impl Replayed {
             .driver
             .books()
             .iter()
-            .map(|book| (book, self.venue.market_sequence(book.instrument).unwrap_or(0)))
+            .map(|book| (book, self.venue.sequence(book.instrument).unwrap_or(0)))
             .collect();
         books.sort_by_key(|(book, sequence)| (std::cmp::Reverse(*sequence), book.instrument));
         books

@@ -122,12 +122,12 @@ pub(crate) fn recover(
     };
     let mut venue = Venue::new();
     let mut time = Timestamp::ZERO;
-    if let Some(snapshot) = &recovery.snapshot {
+    if let Some(newest) = &recovery.snapshot {
         let refuse = |detail: String| Fault::Snapshot {
-            file: snapshot.path.clone(),
+            file: newest.path.clone(),
             detail,
         };
-        let bytes = snapshot.read()?;
+        let bytes = newest.read()?;
         let (state, checkpoint) = split_state(&bytes).map_err(refuse)?;
         let state = snapshot::decode(state).map_err(|e| refuse(e.to_string()))?;
         venue = Venue::restore(&state).map_err(|e| refuse(e.to_string()))?;

@@ -156,11 +156,9 @@ impl Sequencer {
             self.writer.push(&Command::Tick).expect("invariant: a tick fits into an entry");
         }
         for command in requests.iter().flat_map(Request::commands) {
-            let fits = self.writer.push(command);
-            assert!(
-                fits,
-                "invariant: the limits of an entry in commands and in bytes agree"
-            );
+            self.writer
+                .push(command)
+                .expect("invariant: the limits of an entry in commands and in bytes agree");
         }
         let entry = self.writer.finish();
         let bytes = entry.len() as u64;

@@ -203,7 +203,9 @@ fn an_order_expires_without_any_command() {
     struct Watch(SyncSender<(Timestamp, Event)>);
     impl Reader for Watch {
         fn applied(&mut self, entry: &Applied<'_>) {
-            entry.events.iter().for_each(|event| drop(self.0.try_send((entry.time, *event))));
+            for event in entry.events {
+                let _ = self.0.try_send((entry.time, *event));
+            }
         }
         fn checkpoint(&mut self) -> Vec<u8> {
             Vec::new()
