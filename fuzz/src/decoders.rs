@@ -1,11 +1,12 @@
 //! Decoders: whatever bytes come, the answer is a value or an error, and a value goes back to the same bytes.
 
 use everopen_domain::{
-    Amount, AssetId, Command, Event, InstrumentId, MemberId, NewOrder, OrderId, OrderTarget, OrderType, Price,
-    Quantity, Side, Stop, StopDirection, Timestamp, TradeId,
+    Amount, AssetId, Command, Event, InstrumentId, MemberId, NewOrder, OrderId, OrderTarget,
+    OrderType, Price, Quantity, Side, Stop, StopDirection, Timestamp, TradeId,
 };
 use everopen_journal::{Tail, scan};
 use everopen_orderflow::feed::{Feed, Format, Options};
+use everopen_wire::entry::HEADER_BYTES;
 use everopen_wire::{EntryReader, EntryWriter, command, event, snapshot, state_hash};
 use std::io::Read;
 
@@ -36,17 +37,24 @@ pub fn wire_event(data: &[u8]) {
         }
     }
     assert!(data.starts_with(&again));
-    assert!(failed || again == data, "the run ended before the bytes did");
+    assert!(
+        failed || again == data,
+        "the run ended before the bytes did"
+    );
 }
 
 /// A log entry: a time and some commands.
 pub fn wire_entry(data: &[u8]) {
-    let Ok(reader) = EntryReader::new(data) else { return };
-    let mut writer = EntryWriter::new(data.len().max(64));
+    let Ok(reader) = EntryReader::new(data) else {
+        return;
+    };
+    let mut writer = EntryWriter::new(data.len() + HEADER_BYTES + command::BYTES_MAX);
     writer.begin(reader.time());
     for result in reader {
         match result {
-            Ok(command) => writer.push(&command).expect("an entry of the same size has room"),
+            Ok(command) => writer
+                .push(&command)
+                .expect("an entry of the same size has room"),
             Err(_) => return,
         }
     }
@@ -55,40 +63,56 @@ pub fn wire_entry(data: &[u8]) {
 
 /// A snapshot of the venue, which the venue takes or refuses.
 pub fn wire_snapshot(data: &[u8]) {
-    let Ok(state) = snapshot::decode(data) else { return };
+    let Ok(state) = snapshot::decode(data) else {
+        return;
+    };
     let mut again = Vec::new();
     snapshot::encode(&state, &mut again);
     assert_eq!(again, data, "one value, one form");
     // A snapshot that was not written by a venue may contradict itself: that is an error, not a panic.
     if let Ok(venue) = everopen_venue::Venue::restore(&state) {
-        assert_eq!(state_hash(&venue.snapshot()), state_hash(&state), "restored as it was");
+        assert_eq!(
+            state_hash(&venue.snapshot()),
+            state_hash(&state),
+            "restored as it was"
+        );
     }
 }
 
 /// NASDAQ TotalView-ITCH 5.0.
 pub fn itch(data: &[u8]) {
-    let whole = everopen_orderflow::itch::decode_slice(data).ok().map(|count| format!("{count:?}"));
+    let whole = everopen_orderflow::itch::decode_slice(data)
+        .ok()
+        .map(|count| format!("{count:?}"));
     feed(data, Format::Itch, whole);
 }
 
 /// LOBSTER messages.
 pub fn lobster(data: &[u8]) {
-    let whole = everopen_orderflow::lobster::decode_slice(data).ok().map(|count| format!("{count:?}"));
+    let whole = everopen_orderflow::lobster::decode_slice(data)
+        .ok()
+        .map(|count| format!("{count:?}"));
     feed(data, Format::Lobster, whole);
 }
 
 /// A Bitstamp order table.
 pub fn bitstamp(data: &[u8]) {
-    let whole = everopen_orderflow::bitstamp::decode_slice(data).ok().map(|count| format!("{count:?}"));
+    let whole = everopen_orderflow::bitstamp::decode_slice(data)
+        .ok()
+        .map(|count| format!("{count:?}"));
     feed(data, Format::Bitstamp, whole);
 }
 
 /// Reading in small pieces must find what reading at once finds; compressed input is opened here, too.
 fn feed(data: &[u8], format: Format, whole: Option<String>) {
-    let options = || Options { format: Some(format), ..Options::default() };
+    let options = || Options {
+        format: Some(format),
+        ..Options::default()
+    };
     let pieces = Pieces { data, size: 1 };
     let mut count = everopen_orderflow::feed::Count::default();
-    let Ok(mut opened) = Feed::from_reader("fuzz", pieces, Some(data.len() as u64), options()) else {
+    let Ok(mut opened) = Feed::from_reader("fuzz", pieces, Some(data.len() as u64), options())
+    else {
         return;
     };
     let ended_well = loop {
@@ -103,7 +127,11 @@ fn feed(data: &[u8], format: Format, whole: Option<String>) {
     };
     let compressed = data.starts_with(&[0x1f, 0x8b]) || data.starts_with(&[0xfd, b'7']);
     if !compressed {
-        assert_eq!(ended_well.then(|| format!("{count:?}")), whole, "pieces and the whole differ");
+        assert_eq!(
+            ended_well.then(|| format!("{count:?}")),
+            whole,
+            "pieces and the whole differ"
+        );
     }
 }
 
@@ -128,7 +156,10 @@ impl Read for Pieces<'_> {
 pub fn journal_scan(data: &[u8]) {
     let report = scan(data);
     if report.header.is_none() {
-        assert!(matches!(report.tail, Tail::Corrupt { .. } | Tail::Torn { .. }), "{report:?}");
+        assert!(
+            matches!(report.tail, Tail::Corrupt { .. } | Tail::Torn { .. }),
+            "{report:?}"
+        );
     }
     if let Some(last) = report.last_frame {
         assert!(report.frames > 0 && last < report.end, "{report:?}");
@@ -145,21 +176,48 @@ fn orders() -> [NewOrder; 3] {
         side: Side::Sell,
         price: Price(6_000_000),
         size: Quantity(150_000),
-        client_order_id: "11838707-bf9c-4d65-8cec-b57c9a7cab42".parse().unwrap_or_default(),
+        client_order_id: "11838707-bf9c-4d65-8cec-b57c9a7cab42"
+            .parse()
+            .unwrap_or_default(),
         ..NewOrder::default()
     };
-    let market =
-        NewOrder { order_type: OrderType::Market, price: Price::ZERO, funds: Amount(1 << 70), ..limit };
-    let stop = Stop { direction: StopDirection::Entry, price: Price(7_000_000) };
-    [limit, market, NewOrder { stop: Some(stop), post_only: true, ..limit }]
+    let market = NewOrder {
+        order_type: OrderType::Market,
+        price: Price::ZERO,
+        funds: Amount(1 << 70),
+        ..limit
+    };
+    let stop = Stop {
+        direction: StopDirection::Entry,
+        price: Price(7_000_000),
+    };
+    [
+        limit,
+        market,
+        NewOrder {
+            stop: Some(stop),
+            post_only: true,
+            ..limit
+        },
+    ]
 }
 
 fn some_commands() -> Vec<Command> {
-    let order = OrderId { sequence: 77, instrument: InstrumentId(1), slot: 3 };
+    let order = OrderId {
+        sequence: 77,
+        instrument: InstrumentId(1),
+        slot: 3,
+    };
     let mut all = vec![
         Command::Tick,
-        Command::AddAsset { code: "BTC".parse().unwrap_or_default(), decimals: 8 },
-        Command::CancelOrder { member: MemberId(2), target: OrderTarget::Order(order) },
+        Command::AddAsset {
+            code: "BTC".parse().unwrap_or_default(),
+            decimals: 8,
+        },
+        Command::CancelOrder {
+            member: MemberId(2),
+            target: OrderTarget::Order(order),
+        },
         Command::Deposit {
             member: MemberId(2),
             asset: AssetId(1),
@@ -167,7 +225,10 @@ fn some_commands() -> Vec<Command> {
             reference: "ref-1".parse().unwrap_or_default(),
         },
     ];
-    all.extend(orders().map(|order| Command::PlaceOrder { member: MemberId(2), order }));
+    all.extend(orders().map(|order| Command::PlaceOrder {
+        member: MemberId(2),
+        order,
+    }));
     all
 }
 
@@ -187,7 +248,11 @@ pub fn command_seeds() -> Vec<Vec<u8>> {
 
 /// Events of several kinds.
 pub fn event_seeds() -> Vec<Vec<u8>> {
-    let id = |slot| OrderId { sequence: 77, instrument: InstrumentId(1), slot };
+    let id = |slot| OrderId {
+        sequence: 77,
+        instrument: InstrumentId(1),
+        slot,
+    };
     let traded = Event::Traded {
         trade: TradeId(9),
         sequence: 1000,
@@ -234,7 +299,10 @@ pub fn entry_seeds() -> Vec<Vec<u8>> {
 
 /// The state of an empty venue and of one that was used.
 pub fn snapshot_seeds() -> Vec<Vec<u8>> {
-    let states = [everopen_venue::Venue::new().snapshot(), crate::venue::used_venue().snapshot()];
+    let states = [
+        everopen_venue::Venue::new().snapshot(),
+        crate::venue::used_venue().snapshot(),
+    ];
     encoded(&states, |state, out| snapshot::encode(state, out))
 }
 
@@ -272,4 +340,27 @@ pub fn bitstamp_seeds() -> Vec<Vec<u8>> {
           65512451,1430438406000,1430438404000,236.50,6000000000,deleted,bid\n"
             .to_vec(),
     ]
+}
+
+/// The first segment of a small journal that was closed, and the same bytes without its zeros.
+pub fn journal_seeds() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = everopen_journal::Config::new(folder.path());
+    config.segment_bytes = 64 << 10;
+    config.max_record_bytes = 4 << 10;
+    config.durability = everopen_journal::Durability::Memory;
+    let (mut journal, _) = everopen_journal::Journal::open(config).expect("an empty folder opens");
+    for size in [1, 64, 0, 700] {
+        journal.append(&vec![7; size]).expect("a small record fits");
+        journal.commit().expect("a commit without a disk's promise");
+    }
+    drop(journal);
+    let mut seeds = Vec::new();
+    for entry in std::fs::read_dir(folder.path()).expect("the folder can be read") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a segment can be read");
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            seeds.push(bytes[..=last].to_vec());
+        }
+    }
+    seeds
 }

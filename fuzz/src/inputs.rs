@@ -34,8 +34,16 @@ impl Random {
 }
 
 /// Numbers at which arithmetic and lengths go wrong.
-const EDGES: [u64; 8] =
-    [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
+const EDGES: [u64; 8] = [
+    0,
+    1,
+    0x7f,
+    0xff,
+    0x7fff_ffff,
+    0xffff_ffff,
+    i64::MAX as u64,
+    u64::MAX,
+];
 
 /// Input number `number` for a target: one in four is noise, the others are damaged seeds.
 pub fn input(name: &str, number: u64, seeds: &[Vec<u8>]) -> Vec<u8> {
@@ -66,7 +74,11 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random, seeds: &[Vec<u8>]) {
         3 => {
             let width = 1 << random.below(4);
             let edge = EDGES[random.below(EDGES.len())];
-            let edge = if random.below(2) == 0 { edge.to_le_bytes() } else { edge.to_be_bytes() };
+            let edge = if random.below(2) == 0 {
+                edge.to_le_bytes()
+            } else {
+                edge.to_be_bytes()
+            };
             for (place, byte) in bytes[at..].iter_mut().zip(&edge[..width]) {
                 *place = *byte;
             }
@@ -102,8 +114,14 @@ mod tests {
     fn inputs_are_the_same_every_time_and_differ_from_each_other() {
         let seeds = vec![vec![7; 100], vec![9; 10]];
         let all: Vec<_> = (0..200).map(|n| input("a", n, &seeds)).collect();
-        assert_eq!(all, (0..200).map(|n| input("a", n, &seeds)).collect::<Vec<_>>());
-        assert_ne!(all, (0..200).map(|n| input("b", n, &seeds)).collect::<Vec<_>>());
+        assert_eq!(
+            all,
+            (0..200).map(|n| input("a", n, &seeds)).collect::<Vec<_>>()
+        );
+        assert_ne!(
+            all,
+            (0..200).map(|n| input("b", n, &seeds)).collect::<Vec<_>>()
+        );
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert!(distinct.len() > 100, "{} of 200 differ", distinct.len());
     }

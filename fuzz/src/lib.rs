@@ -22,15 +22,51 @@ pub struct Target {
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
-    Target { name: "wire_command", run: decoders::wire_command, seeds: decoders::command_seeds },
-    Target { name: "wire_event", run: decoders::wire_event, seeds: decoders::event_seeds },
-    Target { name: "wire_entry", run: decoders::wire_entry, seeds: decoders::entry_seeds },
-    Target { name: "wire_snapshot", run: decoders::wire_snapshot, seeds: decoders::snapshot_seeds },
-    Target { name: "itch", run: decoders::itch, seeds: decoders::itch_seeds },
-    Target { name: "lobster", run: decoders::lobster, seeds: decoders::lobster_seeds },
-    Target { name: "bitstamp", run: decoders::bitstamp, seeds: decoders::bitstamp_seeds },
-    Target { name: "journal_scan", run: decoders::journal_scan, seeds: Vec::new },
-    Target { name: "venue_commands", run: venue::commands, seeds: Vec::new },
+    Target {
+        name: "wire_command",
+        run: decoders::wire_command,
+        seeds: decoders::command_seeds,
+    },
+    Target {
+        name: "wire_event",
+        run: decoders::wire_event,
+        seeds: decoders::event_seeds,
+    },
+    Target {
+        name: "wire_entry",
+        run: decoders::wire_entry,
+        seeds: decoders::entry_seeds,
+    },
+    Target {
+        name: "wire_snapshot",
+        run: decoders::wire_snapshot,
+        seeds: decoders::snapshot_seeds,
+    },
+    Target {
+        name: "itch",
+        run: decoders::itch,
+        seeds: decoders::itch_seeds,
+    },
+    Target {
+        name: "lobster",
+        run: decoders::lobster,
+        seeds: decoders::lobster_seeds,
+    },
+    Target {
+        name: "bitstamp",
+        run: decoders::bitstamp,
+        seeds: decoders::bitstamp_seeds,
+    },
+    Target {
+        name: "journal_scan",
+        run: decoders::journal_scan,
+        seeds: decoders::journal_seeds,
+    },
+    Target {
+        name: "venue_commands",
+        run: venue::commands,
+        seeds: Vec::new,
+    },
 ];
 
 /// The target of that name.

@@ -3,10 +3,10 @@
 use crate::tape::Tape;
 use everopen_domain::snapshot::{AccountOwner, VenueSnapshot};
 use everopen_domain::{
-    Amount, AmendOrder, AssetId, CancelReason, Command, Event, FeeScheduleId, FeeTier, FeeTiers, Instrument,
-    InstrumentId, InstrumentLimits, MemberId, MemberLimits, NewOrder, OrderId, OrderLimits, OrderTarget,
-    OrderType, Price, Quantity, Rate, SelfTradePrevention, Side, Stop, StopDirection, TimeInForce, Timestamp,
-    TradingPhase, TransferId,
+    AmendOrder, Amount, AssetId, CancelReason, Command, Event, FeeScheduleId, FeeTier, FeeTiers,
+    Instrument, InstrumentId, InstrumentLimits, MemberId, MemberLimits, NewOrder, OrderId,
+    OrderLimits, OrderTarget, OrderType, Price, Quantity, Rate, SelfTradePrevention, Side, Stop,
+    StopDirection, TimeInForce, Timestamp, TradingPhase, TransferId,
 };
 use everopen_venue::Venue;
 use everopen_wire::{EventHasher, command, state_hash};
@@ -36,15 +36,25 @@ pub fn commands(data: &[u8]) {
         }
     }
     if let Some(other) = other {
-        assert_eq!(other.events.hash, run.events.hash, "a restored machine did something else");
-        assert_eq!(state_hash(&other.venue.snapshot()), state_hash(&run.venue.snapshot()));
+        assert_eq!(
+            other.events.hash, run.events.hash,
+            "a restored machine did something else"
+        );
+        assert_eq!(
+            state_hash(&other.venue.snapshot()),
+            state_hash(&run.venue.snapshot())
+        );
     }
 }
 
 /// A venue with two markets, three members with money and some resting orders.
 pub fn used_venue() -> Venue {
     let mut run = Run::new();
-    for (member, side, price) in [(1, Side::Buy, 990), (2, Side::Sell, 1010), (2, Side::Sell, 1020)] {
+    for (member, side, price) in [
+        (1, Side::Buy, 990),
+        (2, Side::Sell, 1010),
+        (2, Side::Sell, 1020),
+    ] {
         let order = NewOrder {
             instrument: run.instruments[0],
             side,
@@ -52,7 +62,13 @@ pub fn used_venue() -> Venue {
             size: Quantity(50),
             ..NewOrder::default()
         };
-        run.apply(START, &Command::PlaceOrder { member: run.members[member], order });
+        run.apply(
+            START,
+            &Command::PlaceOrder {
+                member: run.members[member],
+                order,
+            },
+        );
     }
     run.venue
 }
@@ -88,12 +104,30 @@ impl Run {
             members: Vec::new(),
         };
         for (code, decimals) in [("USD", 8), ("BTC", 8), ("WEI", 18)] {
-            run.apply(START, &Command::AddAsset { code: code.parse().expect("a code"), decimals });
+            run.apply(
+                START,
+                &Command::AddAsset {
+                    code: code.parse().expect("a code"),
+                    decimals,
+                },
+            );
         }
         let schedule = FeeScheduleId(0);
-        let mut tiers = FeeTiers { volume_asset: run.assets[0], len: 2, ..FeeTiers::default() };
-        tiers.tiers[0] = FeeTier { min_volume: Amount::ZERO, maker: Rate(1_000), taker: Rate(2_500) };
-        tiers.tiers[1] = FeeTier { min_volume: Amount(1 << 40), maker: Rate(-100), taker: Rate(500) };
+        let mut tiers = FeeTiers {
+            volume_asset: run.assets[0],
+            len: 2,
+            ..FeeTiers::default()
+        };
+        tiers.tiers[0] = FeeTier {
+            min_volume: Amount::ZERO,
+            maker: Rate(1_000),
+            taker: Rate(2_500),
+        };
+        tiers.tiers[1] = FeeTier {
+            min_volume: Amount(1 << 40),
+            maker: Rate(-100),
+            taker: Rate(500),
+        };
         run.apply(START, &Command::SetFeeSchedule { schedule, tiers });
         for (base, band) in [(1, 100_000), (2, 0)] {
             let instrument = Instrument {
@@ -116,21 +150,50 @@ impl Run {
             run.apply(START, &Command::AddInstrument { instrument });
         }
         for &instrument in &run.instruments.clone() {
-            run.apply(START, &Command::SetReferencePrice { instrument, price: Price(1000) });
-            run.apply(START, &Command::SetTradingPhase { instrument, phase: TradingPhase::Online });
+            run.apply(
+                START,
+                &Command::SetReferencePrice {
+                    instrument,
+                    price: Price(1000),
+                },
+            );
+            run.apply(
+                START,
+                &Command::SetTradingPhase {
+                    instrument,
+                    phase: TradingPhase::Online,
+                },
+            );
         }
         for code in ["alice", "bob", "carol"] {
-            run.apply(START, &Command::AddMember { code: code.parse().expect("a code") });
+            run.apply(
+                START,
+                &Command::AddMember {
+                    code: code.parse().expect("a code"),
+                },
+            );
         }
         for &member in &run.members.clone() {
             for &asset in &run.assets.clone() {
                 let amount = Amount(10_i128.pow(15));
                 let reference = everopen_domain::Reference::default();
-                run.apply(START, &Command::Deposit { member, asset, amount, reference });
+                run.apply(
+                    START,
+                    &Command::Deposit {
+                        member,
+                        asset,
+                        amount,
+                        reference,
+                    },
+                );
             }
         }
         let state = run.venue.snapshot();
-        assert_eq!((state.instruments.len(), state.members.len()), (2, 3), "the prelude was refused");
+        assert_eq!(
+            (state.instruments.len(), state.members.len()),
+            (2, 3),
+            "the prelude was refused"
+        );
         run
     }
 
@@ -144,7 +207,10 @@ impl Run {
             time: self.time,
             buffer: Vec::new(),
             hasher: self.hasher.clone(),
-            events: Seen { hash: self.events.hash, ..Seen::default() },
+            events: Seen {
+                hash: self.events.hash,
+                ..Seen::default()
+            },
             assets: Vec::new(),
             instruments: Vec::new(),
             members: Vec::new(),
@@ -167,7 +233,8 @@ impl Run {
         self.buffer.clear();
         self.venue.apply(time, command, &mut self.buffer);
         assert!(
-            !self.buffer.is_empty() || matches!(command, Command::Tick | Command::CancelOrders { .. }),
+            !self.buffer.is_empty()
+                || matches!(command, Command::Tick | Command::CancelOrders { .. }),
             "nothing was said about {command:?}"
         );
         for event in &self.buffer {
@@ -192,16 +259,27 @@ fn check(state: &VenueSnapshot, command: &Command) {
     let mut held: BTreeMap<(MemberId, AssetId), i128> = BTreeMap::new();
     for account in &state.accounts {
         *sums.entry(account.asset).or_default() += account.available.0 + account.held.0;
-        assert!(account.held.0 >= 0, "a negative hold after {command:?}: {account:?}");
+        assert!(
+            account.held.0 >= 0,
+            "a negative hold after {command:?}: {account:?}"
+        );
         if let AccountOwner::Member(member) = account.owner {
-            assert!(account.available.0 >= 0, "a negative balance after {command:?}: {account:?}");
+            assert!(
+                account.available.0 >= 0,
+                "a negative balance after {command:?}: {account:?}"
+            );
             *held.entry((member, account.asset)).or_default() += account.held.0;
         }
     }
-    assert!(sums.values().all(|sum| *sum == 0), "{sums:?} after {command:?}");
+    assert!(
+        sums.values().all(|sum| *sum == 0),
+        "{sums:?} after {command:?}"
+    );
 
     for withdrawal in &state.withdrawals {
-        *held.entry((withdrawal.member, withdrawal.asset)).or_default() -= withdrawal.amount.0;
+        *held
+            .entry((withdrawal.member, withdrawal.asset))
+            .or_default() -= withdrawal.amount.0;
     }
     for market in &state.instruments {
         for order in market.bids.iter().chain(&market.asks).chain(&market.stops) {
@@ -210,28 +288,50 @@ fn check(state: &VenueSnapshot, command: &Command) {
                 Side::Sell => market.instrument.base,
             };
             *held.entry((order.member, asset)).or_default() -= order.hold.0;
-            assert!(order.remaining.0 > 0 || order.details.funds.0 > 0, "an empty order rests: {order:?}");
+            assert!(
+                order.remaining.0 > 0 || order.details.funds.0 > 0,
+                "an empty order rests: {order:?}"
+            );
             assert!(order.visible <= order.remaining, "{order:?}");
         }
         let best = (market.bids.first(), market.asks.first());
         if let (Some(bid), Some(ask)) = best
-            && matches!(market.phase, TradingPhase::Online | TradingPhase::PostOnly | TradingPhase::LimitOnly)
+            && matches!(
+                market.phase,
+                TradingPhase::Online | TradingPhase::PostOnly | TradingPhase::LimitOnly
+            )
         {
-            assert!(bid.details.price < ask.details.price, "crossed after {command:?}");
+            assert!(
+                bid.details.price < ask.details.price,
+                "crossed after {command:?}"
+            );
         }
     }
-    assert!(held.values().all(|rest| *rest == 0), "holds without a reason after {command:?}: {held:?}");
+    assert!(
+        held.values().all(|rest| *rest == 0),
+        "holds without a reason after {command:?}: {held:?}"
+    );
 }
 
 fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
     let member = member(tape, run);
     let instrument = instrument(tape, run);
     match tape.below(32) {
-        0..=12 => Command::PlaceOrder { member, order: order(tape, instrument) },
-        13..=15 => Command::CancelOrder { member, target: target(tape, run) },
+        0..=12 => Command::PlaceOrder {
+            member,
+            order: order(tape, instrument),
+        },
+        13..=15 => Command::CancelOrder {
+            member,
+            target: target(tape, run),
+        },
         16 | 17 => Command::AmendOrder {
             member,
-            amendment: AmendOrder { target: target(tape, run), price: price(tape), size: quantity(tape) },
+            amendment: AmendOrder {
+                target: target(tape, run),
+                price: price(tape),
+                size: quantity(tape),
+            },
         },
         18 => Command::ReplaceOrder {
             member,
@@ -267,8 +367,12 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
             reference: text(tape).parse().unwrap_or_default(),
             destination: text(tape).parse().unwrap_or_default(),
         },
-        24 => Command::CompleteWithdrawal { transfer: transfer(tape, run) },
-        25 => Command::CancelWithdrawal { transfer: transfer(tape, run) },
+        24 => Command::CompleteWithdrawal {
+            transfer: transfer(tape, run),
+        },
+        25 => Command::CancelWithdrawal {
+            transfer: transfer(tape, run),
+        },
         26 => Command::Transfer {
             from: member,
             to: self::member(tape, run),
@@ -277,12 +381,19 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
             reference: text(tape).parse().unwrap_or_default(),
         },
         27 => match tape.below(4) {
-            0 => Command::EngageKillSwitch { member: Some(member) },
-            1 => Command::ReleaseKillSwitch { member: Some(member) },
+            0 => Command::EngageKillSwitch {
+                member: Some(member),
+            },
+            1 => Command::ReleaseKillSwitch {
+                member: Some(member),
+            },
             2 => Command::EngageKillSwitch { member: None },
             _ => Command::ReleaseKillSwitch { member: None },
         },
-        28 => Command::SetReferencePrice { instrument, price: price(tape) },
+        28 => Command::SetReferencePrice {
+            instrument,
+            price: price(tape),
+        },
         29 => match tape.below(2) {
             0 => Command::SetMemberLimits {
                 member,
@@ -295,7 +406,10 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
             _ => Command::SetOrderLimits {
                 member,
                 instrument,
-                limits: OrderLimits { max_size: quantity(tape), max_notional: amount(tape) },
+                limits: OrderLimits {
+                    max_size: quantity(tape),
+                    max_notional: amount(tape),
+                },
             },
         },
         30 => Command::Tick,
@@ -310,15 +424,27 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
 }
 
 fn member(tape: &mut Tape<'_>, run: &Run) -> MemberId {
-    if tape.once_in(40) { MemberId(tape.word() as _) } else { tape.pick(&run.members) }
+    if tape.once_in(40) {
+        MemberId(tape.word() as _)
+    } else {
+        tape.pick(&run.members)
+    }
 }
 
 fn instrument(tape: &mut Tape<'_>, run: &Run) -> InstrumentId {
-    if tape.once_in(40) { InstrumentId(tape.word() as _) } else { tape.pick(&run.instruments) }
+    if tape.once_in(40) {
+        InstrumentId(tape.word() as _)
+    } else {
+        tape.pick(&run.instruments)
+    }
 }
 
 fn asset(tape: &mut Tape<'_>, run: &Run) -> AssetId {
-    if tape.once_in(40) { AssetId(tape.word() as _) } else { tape.pick(&run.assets) }
+    if tape.once_in(40) {
+        AssetId(tape.word() as _)
+    } else {
+        tape.pick(&run.assets)
+    }
 }
 
 fn transfer(tape: &mut Tape<'_>, run: &Run) -> TransferId {
@@ -334,17 +460,30 @@ fn target(tape: &mut Tape<'_>, run: &Run) -> OrderTarget {
         OrderTarget::Client(text(tape).parse().unwrap_or_default())
     } else if run.events.orders.is_empty() || tape.once_in(20) {
         let sequence = tape.word() % OrderId::SEQUENCE_END;
-        OrderTarget::Order(OrderId { sequence, instrument: InstrumentId(0), slot: u32::from(tape.byte()) })
+        OrderTarget::Order(OrderId {
+            sequence,
+            instrument: InstrumentId(0),
+            slot: u32::from(tape.byte()),
+        })
     } else {
         // The latest orders are those that are likely to be open.
         let last = run.events.orders.len().min(16);
-        OrderTarget::Order(run.events.orders[run.events.orders.len() - 1 - usize::from(tape.byte()) % last])
+        OrderTarget::Order(
+            run.events.orders[run.events.orders.len() - 1 - usize::from(tape.byte()) % last],
+        )
     }
 }
 
 /// A few texts only, so that they collide.
 fn text(tape: &mut Tape<'_>) -> &'static str {
-    tape.pick(&["", "a", "b", "c", "d", "a longer text of thirty-six bytes..."])
+    tape.pick(&[
+        "",
+        "a",
+        "b",
+        "c",
+        "d",
+        "a longer text of thirty-six bytes...",
+    ])
 }
 
 fn price(tape: &mut Tape<'_>) -> Price {
@@ -383,10 +522,26 @@ fn order(tape: &mut Tape<'_>, instrument: InstrumentId) -> NewOrder {
     NewOrder {
         instrument,
         side,
-        order_type: if market { OrderType::Market } else { OrderType::Limit },
-        price: if market && !tape.once_in(20) { Price::ZERO } else { price(tape) },
-        size: if by_funds && !tape.once_in(3) { Quantity::ZERO } else { quantity(tape) },
-        funds: if by_funds || tape.once_in(30) { amount(tape) } else { Amount::ZERO },
+        order_type: if market {
+            OrderType::Market
+        } else {
+            OrderType::Limit
+        },
+        price: if market && !tape.once_in(20) {
+            Price::ZERO
+        } else {
+            price(tape)
+        },
+        size: if by_funds && !tape.once_in(3) {
+            Quantity::ZERO
+        } else {
+            quantity(tape)
+        },
+        funds: if by_funds || tape.once_in(30) {
+            amount(tape)
+        } else {
+            Amount::ZERO
+        },
         time_in_force: tape.pick(&[
             TimeInForce::GoodTillCanceled,
             TimeInForce::GoodTillCanceled,
@@ -400,7 +555,11 @@ fn order(tape: &mut Tape<'_>, instrument: InstrumentId) -> NewOrder {
             Timestamp::ZERO
         },
         post_only: tape.once_in(8),
-        display_size: if tape.once_in(6) { quantity(tape) } else { Quantity::ZERO },
+        display_size: if tape.once_in(6) {
+            quantity(tape)
+        } else {
+            Quantity::ZERO
+        },
         stop: tape.once_in(6).then(|| Stop {
             direction: tape.pick(&[StopDirection::Loss, StopDirection::Entry]),
             price: price(tape),

@@ -44,14 +44,14 @@ macro_rules! targets {
 }
 
 targets! {
-    wire_command: 20_000,
-    wire_event: 20_000,
-    wire_entry: 10_000,
-    wire_snapshot: 5_000,
-    itch: 10_000,
-    lobster: 10_000,
-    bitstamp: 10_000,
-    journal_scan: 2_000,
+    wire_command: 100_000,
+    wire_event: 50_000,
+    wire_entry: 50_000,
+    wire_snapshot: 20_000,
+    itch: 50_000,
+    lobster: 50_000,
+    bitstamp: 50_000,
+    journal_scan: 10_000,
     venue_commands: 400,
 }
 
@@ -63,7 +63,11 @@ fn every_target_is_tested_here_and_has_a_program() {
     for name in listed {
         let program = folder.join(name).with_extension("rs");
         let text = std::fs::read_to_string(&program).unwrap_or_default();
-        assert!(text.contains(&format!("run(\"{name}\", data)")), "{}", program.display());
+        assert!(
+            text.contains(&format!("run(\"{name}\", data)")),
+            "{}",
+            program.display()
+        );
     }
 }
 
@@ -74,12 +78,22 @@ fn seeds_are_accepted_by_their_decoders() {
 
     let all = |name: &str, accepts: &dyn Fn(&[u8]) -> bool| {
         let seeds = (target(name).expect("the target is in the list").seeds)();
-        assert!(!seeds.is_empty() && seeds.iter().all(|seed| accepts(seed)), "{name}");
+        assert!(
+            !seeds.is_empty() && seeds.iter().all(|seed| accepts(seed)),
+            "{name}"
+        );
     };
     all("wire_command", &|seed| command::decode(seed).is_ok());
-    all("wire_event", &|seed| event::decode_all(seed).all(|event| event.is_ok()));
-    all("wire_entry", &|seed| EntryReader::new(seed).is_ok_and(|mut entry| entry.all(|c| c.is_ok())));
+    all("wire_event", &|seed| {
+        event::decode_all(seed).all(|event| event.is_ok())
+    });
+    all("wire_entry", &|seed| {
+        EntryReader::new(seed).is_ok_and(|mut entry| entry.all(|c| c.is_ok()))
+    });
     all("wire_snapshot", &|seed| snapshot::decode(seed).is_ok());
+    all("journal_scan", &|seed| {
+        everopen_journal::scan(seed).frames > 0
+    });
     all("itch", &|seed| itch::decode_slice(seed).is_ok());
     all("lobster", &|seed| lobster::decode_slice(seed).is_ok());
     all("bitstamp", &|seed| bitstamp::decode_slice(seed).is_ok());
@@ -90,7 +104,9 @@ fn seeds_are_accepted_by_their_decoders() {
 fn inputs_that_once_failed_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
     for target in TARGETS {
-        let Ok(entries) = std::fs::read_dir(folder.join(target.name)) else { continue };
+        let Ok(entries) = std::fs::read_dir(folder.join(target.name)) else {
+            continue;
+        };
         for entry in entries {
             let path = entry.expect("the folder can be read").path();
             let data = std::fs::read(&path).expect("the input can be read");

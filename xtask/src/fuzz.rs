@@ -7,6 +7,7 @@ use crate::{process, workspace};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// What to fuzz and for how long.
@@ -80,6 +81,7 @@ pub fn run(options: &Options) -> Result<bool> {
     for folder in [&corpus, &artifacts] {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
+    seed(name, &corpus)?;
     let mut command = Command::new(target_folder.join(&host).join("release").join(name));
     command
         .current_dir(&fuzz)
@@ -96,6 +98,29 @@ pub fn run(options: &Options) -> Result<bool> {
         println!("the failing input lies in {}", artifacts.display());
     }
     Ok(status.success())
+}
+
+/// Puts the target's valid inputs into its corpus; libFuzzer starts from them.
+fn seed(name: &str, corpus: &Path) -> Result<()> {
+    let mut command = workspace::cargo([
+        "run",
+        "--quiet",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--bin",
+        "seeds",
+        "--",
+        name,
+    ])?;
+    let status = command
+        .arg(corpus)
+        .env("CARGO_TARGET_DIR", workspace::target()?)
+        .status()
+        .context("cannot start cargo run")?;
+    if !status.success() {
+        bail!("cannot write the seeds of {name}");
+    }
+    Ok(())
 }
 
 fn targets() -> Result<Vec<String>> {

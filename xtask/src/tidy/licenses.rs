@@ -18,7 +18,6 @@ const SINGLE: &[&str] = &[
     "rustix",
     "serde",
     "serde_json",
-    "sha2",
     "tokio",
     "tracing",
     "tungstenite",

@@ -217,7 +217,8 @@ fn judge(path: &Path, text: &str, here: &[String], findings: &mut Vec<Finding>) 
     }
 }
 
-/// Product code of a kernel crate: its `src`, without files that only tests include.
+/// Product code of a kernel crate: its `src`, without files that only tests include: their own modules, generators of
+/// arbitrary values, and the slow twins that the fast rooms are compared with.
 fn kernel_source(path: &Path) -> bool {
     let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
     let [first, room, source, rest @ ..] = parts.as_slice() else {
@@ -226,9 +227,10 @@ fn kernel_source(path: &Path) -> bool {
     *first == "crates"
         && KERNEL.contains(room)
         && *source == "src"
-        && !rest
-            .iter()
-            .any(|part| *part == "tests" || *part == "tests.rs")
+        && !rest.iter().any(|part| {
+            let stem = part.strip_suffix(".rs").unwrap_or(part);
+            ["tests", "strategies", "twin"].contains(&stem)
+        })
 }
 
 /// Whether `code` holds `word` with no letter, digit or underscore joined to it.
