@@ -76,6 +76,9 @@ fn replay(mut feed: Feed<'static>, name: &str) -> Result<Replayed> {
             Some(message) => driver.next(message, &mut commands),
             None => driver.finish(&mut commands),
         }
+        if message.is_none() && commands.is_empty() {
+            break;
+        }
         for command in commands.drain(..) {
             venue.apply(driver.now(), &command, &mut events);
             sent += 1;
@@ -84,10 +87,7 @@ fn replay(mut feed: Feed<'static>, name: &str) -> Result<Replayed> {
             driver.observe(&events);
             events.clear();
         }
-        if message.is_none() {
-            break;
-        }
-        messages += 1;
+        messages += u64::from(message.is_some());
         if messages % LOOK_EVERY == 0 {
             let rate = messages as f64 / begun.elapsed().as_secs_f64();
             bar.note(format!("{messages} messages · {rate:.0}/s"));
