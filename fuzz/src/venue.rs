@@ -18,6 +18,15 @@ const COMMANDS_MAX: usize = 400;
 
 /// Runs commands made from the bytes, checks after each, and again from a snapshot in the middle.
 pub fn commands(data: &[u8]) {
+    played(data);
+}
+
+/// How often each kind of event happened while the bytes were played.
+pub fn reached(data: &[u8]) -> BTreeMap<String, u64> {
+    played(data).kinds
+}
+
+fn played(data: &[u8]) -> Seen {
     let mut tape = Tape::new(data);
     let mut run = Run::new();
     let mut other: Option<Run> = None;
@@ -45,6 +54,7 @@ pub fn commands(data: &[u8]) {
             state_hash(&run.venue.snapshot())
         );
     }
+    run.events
 }
 
 /// A venue with two markets, three members with money and some resting orders.
@@ -78,6 +88,7 @@ struct Seen {
     hash: Option<everopen_wire::EventHash>,
     orders: Vec<OrderId>,
     transfers: Vec<TransferId>,
+    kinds: BTreeMap<String, u64>,
 }
 
 struct Run {
@@ -219,10 +230,10 @@ impl Run {
 
     /// The time of the next command: the leader's clock never goes back, and sometimes leaps.
     fn later(&self, tape: &mut Tape<'_>) -> Timestamp {
-        let step = match tape.below(8) {
-            0..=4 => u64::from(tape.byte()) * 1_000,
-            5 => 1_000_000_000,
-            6 => 60_000_000_000,
+        let step = match tape.below(32) {
+            0..=27 => u64::from(tape.byte()) * 1_000,
+            28 | 29 => 1_000_000_000,
+            30 => 60_000_000_000,
             _ => 86_400_000_000_000,
         };
         Timestamp(self.time.0 + step)
@@ -239,6 +250,9 @@ impl Run {
         );
         for event in &self.buffer {
             self.hasher.push(event);
+            let kind = format!("{event:?}");
+            let kind = kind.split([' ', '(']).next().unwrap_or_default();
+            *self.events.kinds.entry(kind.to_owned()).or_default() += 1;
             match *event {
                 Event::AssetAdded { asset, .. } => self.assets.push(asset),
                 Event::InstrumentAdded { id, .. } => self.instruments.push(id),
@@ -316,16 +330,16 @@ fn check(state: &VenueSnapshot, command: &Command) {
 fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
     let member = member(tape, run);
     let instrument = instrument(tape, run);
-    match tape.below(32) {
-        0..=12 => Command::PlaceOrder {
+    match tape.below(128) {
+        0..=71 => Command::PlaceOrder {
             member,
             order: order(tape, instrument),
         },
-        13..=15 => Command::CancelOrder {
+        72..=83 => Command::CancelOrder {
             member,
             target: target(tape, run),
         },
-        16 | 17 => Command::AmendOrder {
+        84..=95 => Command::AmendOrder {
             member,
             amendment: AmendOrder {
                 target: target(tape, run),
@@ -333,20 +347,23 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
                 size: quantity(tape),
             },
         },
-        18 => Command::ReplaceOrder {
+        96..=101 => Command::ReplaceOrder {
             member,
             target: target(tape, run),
             order: order(tape, instrument),
         },
-        19 => Command::CancelOrders {
+        102 => Command::CancelOrders {
             member,
             instrument: tape.once_in(2).then_some(instrument),
             reason: tape.pick(&[CancelReason::Requested, CancelReason::Disconnected]),
         },
-        20 | 21 => Command::SetTradingPhase {
+        103..=107 => Command::SetTradingPhase {
             instrument,
             phase: tape.pick(&[
                 TradingPhase::Online,
+                TradingPhase::Online,
+                TradingPhase::Online,
+                TradingPhase::Auction,
                 TradingPhase::Auction,
                 TradingPhase::PostOnly,
                 TradingPhase::LimitOnly,
@@ -354,47 +371,47 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
                 TradingPhase::Halted,
             ]),
         },
-        22 => Command::Deposit {
+        108..=110 => Command::Deposit {
             member,
             asset: asset(tape, run),
             amount: amount(tape),
             reference: text(tape).parse().unwrap_or_default(),
         },
-        23 => Command::RequestWithdrawal {
+        111..=113 => Command::RequestWithdrawal {
             member,
             asset: asset(tape, run),
             amount: amount(tape),
             reference: text(tape).parse().unwrap_or_default(),
             destination: text(tape).parse().unwrap_or_default(),
         },
-        24 => Command::CompleteWithdrawal {
+        114 | 115 => Command::CompleteWithdrawal {
             transfer: transfer(tape, run),
         },
-        25 => Command::CancelWithdrawal {
+        116 | 117 => Command::CancelWithdrawal {
             transfer: transfer(tape, run),
         },
-        26 => Command::Transfer {
+        118..=120 => Command::Transfer {
             from: member,
             to: self::member(tape, run),
             asset: asset(tape, run),
             amount: amount(tape),
             reference: text(tape).parse().unwrap_or_default(),
         },
-        27 => match tape.below(4) {
+        121 | 122 => match tape.below(8) {
             0 => Command::EngageKillSwitch {
                 member: Some(member),
             },
-            1 => Command::ReleaseKillSwitch {
+            1..=3 => Command::ReleaseKillSwitch {
                 member: Some(member),
             },
-            2 => Command::EngageKillSwitch { member: None },
+            4 => Command::EngageKillSwitch { member: None },
             _ => Command::ReleaseKillSwitch { member: None },
         },
-        28 => Command::SetReferencePrice {
+        123 => Command::SetReferencePrice {
             instrument,
             price: price(tape),
         },
-        29 => match tape.below(2) {
+        124 => match tape.below(2) {
             0 => Command::SetMemberLimits {
                 member,
                 limits: MemberLimits {
@@ -412,7 +429,7 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
                 },
             },
         },
-        30 => Command::Tick,
+        125 | 126 => Command::Tick,
         // Whatever wire can carry the venue must survive, administration and nonsense included.
         _ => {
             let bytes: Vec<u8> = (0..64).map(|_| tape.byte()).collect();
@@ -515,7 +532,73 @@ fn amount(tape: &mut Tape<'_>) -> Amount {
     })
 }
 
+/// An order that the rules of the prelude allow, most of the time; else one whose fields are unrelated.
 fn order(tape: &mut Tape<'_>, instrument: InstrumentId) -> NewOrder {
+    if tape.once_in(8) {
+        return wild_order(tape, instrument);
+    }
+    let side = tape.pick(&[Side::Buy, Side::Sell]);
+    // Around the reference of 1000, where buys and sells meet.
+    let near = |tape: &mut Tape<'_>| Price(970 + u64::from(tape.below(13)) * 5);
+    let size = Quantity(10 + u64::from(tape.below(30)) * 10);
+    let mut order = NewOrder {
+        instrument,
+        side,
+        price: near(tape),
+        size,
+        self_trade_prevention: self_trade_prevention(tape, 4),
+        client_order_id: if tape.once_in(4) {
+            text(tape).parse().unwrap_or_default()
+        } else {
+            Default::default()
+        },
+        ..NewOrder::default()
+    };
+    match tape.below(12) {
+        0..=4 => {}
+        5 => order.time_in_force = TimeInForce::ImmediateOrCancel,
+        6 => order.time_in_force = TimeInForce::FillOrKill,
+        7 => {
+            order.time_in_force = TimeInForce::GoodTillTime;
+            order.expires_at = Timestamp(u64::MAX / 2);
+        }
+        8 => order.post_only = true,
+        9 => {
+            order.display_size = Quantity(10);
+            order.size = Quantity(size.0 + 50);
+        }
+        10 => {
+            order.order_type = OrderType::Market;
+            order.price = Price::ZERO;
+            if tape.once_in(2) {
+                order.funds = Amount(i128::from(tape.word() % (1 << 40)));
+                order.size = Quantity::ZERO;
+            }
+        }
+        _ => {
+            let direction = tape.pick(&[StopDirection::Loss, StopDirection::Entry]);
+            order.stop = Some(Stop {
+                direction,
+                price: near(tape),
+            });
+        }
+    }
+    order
+}
+
+fn self_trade_prevention(tape: &mut Tape<'_>, kinds: usize) -> SelfTradePrevention {
+    tape.pick(
+        &[
+            SelfTradePrevention::DecreaseAndCancel,
+            SelfTradePrevention::CancelOldest,
+            SelfTradePrevention::CancelNewest,
+            SelfTradePrevention::CancelBoth,
+            SelfTradePrevention::Allow,
+        ][..kinds],
+    )
+}
+
+fn wild_order(tape: &mut Tape<'_>, instrument: InstrumentId) -> NewOrder {
     let side = tape.pick(&[Side::Buy, Side::Sell]);
     let market = tape.once_in(5);
     let by_funds = market && tape.once_in(2);
@@ -564,13 +647,7 @@ fn order(tape: &mut Tape<'_>, instrument: InstrumentId) -> NewOrder {
             direction: tape.pick(&[StopDirection::Loss, StopDirection::Entry]),
             price: price(tape),
         }),
-        self_trade_prevention: tape.pick(&[
-            SelfTradePrevention::DecreaseAndCancel,
-            SelfTradePrevention::CancelOldest,
-            SelfTradePrevention::CancelNewest,
-            SelfTradePrevention::CancelBoth,
-            SelfTradePrevention::Allow,
-        ]),
+        self_trade_prevention: self_trade_prevention(tape, 5),
         client_order_id: text(tape).parse().unwrap_or_default(),
     }
 }

@@ -52,7 +52,7 @@ targets! {
     lobster: 50_000,
     bitstamp: 50_000,
     journal_scan: 10_000,
-    venue_commands: 400,
+    venue_commands: 2_000,
 }
 
 #[test]
@@ -112,5 +112,44 @@ fn inputs_that_once_failed_pass() {
             let data = std::fs::read(&path).expect("the input can be read");
             try_one(target, &data, &path.display().to_string());
         }
+    }
+}
+
+/// A fuzzer that never leaves the doorstep finds nothing: random tapes must reach every kind of event.
+#[test]
+fn tapes_reach_every_kind_of_event() {
+    let mut reached = std::collections::BTreeMap::<String, u64>::new();
+    for number in 0..300 {
+        let data = inputs::input("venue_commands", number, &[]);
+        for (kind, count) in everopen_fuzz::venue::reached(&data) {
+            *reached.entry(kind).or_default() += count;
+        }
+    }
+    for kind in [
+        "OrderAccepted",
+        "OrderRejected",
+        "OrderTriggered",
+        "OrderOpened",
+        "OrderAmended",
+        "AmendRejected",
+        "CancelRejected",
+        "Traded",
+        "OrderDone",
+        "AuctionIndicated",
+        "AuctionUncrossed",
+        "Deposited",
+        "WithdrawalRequested",
+        "WithdrawalCompleted",
+        "WithdrawalCanceled",
+        "Transferred",
+        "KillSwitchEngaged",
+        "KillSwitchReleased",
+        "CommandRejected",
+    ] {
+        assert!(
+            reached.get(kind).is_some_and(|count| *count > 5),
+            "{kind}: {:?}",
+            reached.get(kind)
+        );
     }
 }
