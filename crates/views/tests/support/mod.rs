@@ -96,7 +96,7 @@ impl Flow {
             taker: Rate(2_500),
         };
         tiers.tiers[1] = FeeTier {
-            min_volume: Amount(100_000 * 10_i128.pow(9)),
+            min_volume: Amount(2_000 * 10_i128.pow(9)),
             maker: Rate(-100),
             taker: Rate(2_000),
         };
