@@ -18,8 +18,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, RwLock};
 
 use anyhow::{Context, Result};
-use everopen_gateway::feed::{Feed, FeedConfig};
-use everopen_gateway::{Gateway, GatewayConfig, KeyStore};
+use everopen_gateway::limits::RateLimit;
+use everopen_gateway::{self as gateway, Gateway, KeyStore, Parts};
 use everopen_replica::{self as replica, Replica, Report, journal};
 use everopen_views::Views;
 
@@ -47,7 +47,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
         .with_context(|| format!("create the data directory {}", dir.display()))?;
 
     let views = Arc::new(RwLock::new(Views::new(everopen_views::Config::default())));
-    let feed = Arc::new(Feed::new(FeedConfig::default()));
+    let feed = reader::FeedSlot::default();
     let counts = Arc::new(summary::Counts::default());
     let (tap, tapped) = sync_channel(MARKET_TAP);
     let reader = reader::Follower::new(
@@ -73,15 +73,14 @@ pub fn run(args: &cli::Up) -> Result<()> {
 
     let listener = listen(args.listen, last_listen)?;
     let address = listener.local_addr().context("read the listening address")?;
-    let config = GatewayConfig {
-        private_rate: args.private_rate,
-        public_rate: args.public_rate,
-        demo_deposits: !args.no_demo_deposits,
-        complete_withdrawals: !args.manual_withdrawals,
-        ..GatewayConfig::default()
-    };
     let port = Arc::new(port::ReplicaPort(handle.clone()));
-    let gateway = Gateway::new(config, port, Arc::clone(&views), feed, keys);
+    let gateway = {
+        let mut slot = feed.lock().expect("invariant: nothing panics while the feed is made");
+        let parts = Parts::new(port, Arc::clone(&views), Arc::clone(&keys));
+        let gateway = Gateway::new(gateway_config(args), parts)?;
+        *slot = Some(Arc::clone(gateway.feed()));
+        gateway
+    };
     let durability = durability(args);
     let endpoints = endpoints::Endpoints {
         version: env!("CARGO_PKG_VERSION"),
@@ -142,7 +141,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         // Whoever finds the file finds the port open: the kernel queues connections from here on.
         endpoints.write(dir)?;
-        gateway.serve(listener, stopped).await.context("serve the gateway")
+        gateway::serve(gateway, listener, stopped).await.context("serve the gateway")
     });
     endpoints::Endpoints::remove(dir);
     stop_summary.store(true, Relaxed);
@@ -158,6 +157,18 @@ pub fn run(args: &cli::Up) -> Result<()> {
     venue.stop().context("the venue ended by a fault")?;
     println!("stopped after entry {index} of the log; `everopen up` goes on from there");
     served
+}
+
+fn gateway_config(args: &cli::Up) -> gateway::Config {
+    let rate = |per_second: u32| RateLimit { per_second, burst: per_second.saturating_mul(2) };
+    gateway::Config {
+        private_rate: rate(args.private_rate),
+        fills_rate: rate(args.private_rate),
+        public_rate: rate(args.public_rate),
+        demo_deposits: !args.no_demo_deposits,
+        demo_withdrawals: !args.manual_withdrawals,
+        ..gateway::Config::demo()
+    }
 }
 
 fn durability(args: &cli::Up) -> journal::Durability {

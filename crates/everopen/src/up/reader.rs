@@ -1,18 +1,22 @@
 //! What follows the log inside the venue's process: the views, the feed, and whoever taps in.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use everopen_domain::Event;
 use everopen_gateway::feed::Feed;
 use everopen_replica::{Applied, Reader};
 use everopen_views::Views;
 
+/// Where the feed comes to be. It is made of the views as they are once the log's past has been
+/// read; until then nobody can have subscribed. Whoever makes it holds the lock meanwhile, so that
+/// no entry passes between the views that it saw and the first that it is given.
+pub type FeedSlot = Arc<Mutex<Option<Arc<Feed>>>>;
+
 /// Views and feed, and a copy of all events for the simulated market.
 pub struct Follower {
     views: Arc<RwLock<Views>>,
-    /// Set once the log's past has been read: nobody could have subscribed before.
-    feed: Arc<OnceLock<Arc<Feed>>>,
+    feed: FeedSlot,
     tap: Option<SyncSender<Vec<Event>>>,
     counts: Arc<super::summary::Counts>,
 }
@@ -20,7 +24,7 @@ pub struct Follower {
 impl Follower {
     pub fn new(
         views: Arc<RwLock<Views>>,
-        feed: Arc<OnceLock<Arc<Feed>>>,
+        feed: FeedSlot,
         tap: Option<SyncSender<Vec<Event>>>,
         counts: Arc<super::summary::Counts>,
     ) -> Self {
@@ -30,10 +34,12 @@ impl Follower {
 
 impl Reader for Follower {
     fn applied(&mut self, entry: &Applied<'_>) {
-        let Some(feed) = self.feed.get() else {
+        let slot = self.feed.lock().expect("invariant: nothing panics while the feed is made");
+        let Some(feed) = &*slot else {
             return apply(&self.views, entry);
         };
         feed.publish(entry.index, entry.time, entry.events);
+        drop(slot);
         self.counts.add(entry.events);
         if let Some(tap) = &self.tap {
             // The simulated market may miss events when it is behind (it finds its orders refused
