@@ -57,7 +57,7 @@ impl Book {
                 .heads()
                 .map(|head| {
                     let all = self.slab.queue(head).map(|(_, order)| order.remaining().0);
-                    (self.slab.node(head).order.price, all.map(u128::from).sum())
+                    (self.slab.order(head).price, all.map(u128::from).sum())
                 })
                 .take_while(move |(price, _): &(Price, u128)| *price >= ask && *price <= bid)
         };
@@ -119,8 +119,8 @@ impl Book {
             let price = price.max(best_ask).min(best_bid);
             let bid_slot = self.sides[Side::Buy as usize].first();
             let ask_slot = self.sides[Side::Sell as usize].first();
-            let bid = self.slab.node(bid_slot).order;
-            let ask = self.slab.node(ask_slot).order;
+            let bid = *self.slab.order(bid_slot);
+            let ask = *self.slab.order(ask_slot);
             let (old, new) = if bid.sequence > ask.sequence {
                 (ask_slot, bid_slot)
             } else {
@@ -130,14 +130,14 @@ impl Book {
                 continue;
             }
             let quantity = bid.visible.min(ask.visible);
-            self.slab.node_mut(bid_slot).order.visible.0 -= quantity.0;
-            self.slab.node_mut(ask_slot).order.visible.0 -= quantity.0;
+            self.slab.order_mut(bid_slot).visible.0 -= quantity.0;
+            self.slab.order_mut(ask_slot).visible.0 -= quantity.0;
             volume += u128::from(quantity.0);
             let fill = UncrossFill {
                 maker_slot: old,
-                maker: self.slab.node(old).order,
+                maker: *self.slab.order(old),
                 taker_slot: new,
-                taker: self.slab.node(new).order,
+                taker: *self.slab.order(new),
                 price,
                 quantity,
             };
@@ -157,7 +157,7 @@ impl Book {
 
     /// True when self-trade prevention did something, false when the orders are to trade.
     fn prevent_self_trade(&mut self, old: Slot, new: Slot, sink: &mut impl UncrossSink) -> bool {
-        match self.slab.node(new).order.self_trade_prevention {
+        match self.slab.order(new).self_trade_prevention {
             SelfTradePrevention::Allow => return false,
             SelfTradePrevention::CancelOldest => self.cancel(old, sink),
             SelfTradePrevention::CancelNewest => self.cancel(new, sink),
@@ -166,7 +166,7 @@ impl Book {
                 self.cancel(new, sink);
             }
             SelfTradePrevention::DecreaseAndCancel => {
-                let remaining = |slot: Slot| self.slab.node(slot).order.remaining();
+                let remaining = |slot: Slot| self.slab.order(slot).remaining();
                 let by = remaining(old).min(remaining(new));
                 self.shrink(old, by, sink);
                 self.shrink(new, by, sink);
@@ -182,7 +182,7 @@ impl Book {
     }
 
     fn shrink(&mut self, slot: Slot, by: Quantity, sink: &mut impl UncrossSink) {
-        let order = &mut self.slab.node_mut(slot).order;
+        let order = self.slab.order_mut(slot);
         if order.remaining() == by {
             return self.cancel(slot, sink);
         }

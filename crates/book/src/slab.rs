@@ -1,5 +1,6 @@
 //! Where the orders of a book live: one table, indexed by slot, with the links of their queues.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::{BookOrder, Slot};
@@ -22,12 +23,11 @@ pub(crate) enum Use {
     Waiting,
 }
 
-/// A slot's content: one cache line.
+/// How a slot is linked. Apart from the orders, so that unlinking one order of a deep book touches
+/// little memory: four of these share a cache line.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-pub(crate) struct Node {
-    /// The order; of a waiting stop order `price` is the stop price and sizes are not used.
-    pub order: BookOrder,
+#[repr(align(16))]
+pub(crate) struct Link {
     /// The order before it in its queue.
     pub prev: Slot,
     /// The order behind it in its queue; of a free slot the one below it in the stack.
@@ -40,12 +40,20 @@ pub(crate) struct Node {
     pub used: Use,
 }
 
-const _: () = assert!(size_of::<Node>() == 64, "a node is one cache line");
+const _: () = assert!(size_of::<Link>() == 16, "four links are one cache line");
+
+/// An order in a cache line of its own.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Line(BookOrder);
 
 /// All slots of a book.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab {
-    nodes: Vec<Node>,
+    /// Of a waiting stop order `price` is the stop price; sizes are not used.
+    orders: Vec<Line>,
+    /// As many as orders.
+    links: Vec<Link>,
     /// Top of the stack of free slots.
     free: Slot,
 }
@@ -53,7 +61,8 @@ pub(crate) struct Slab {
 impl Slab {
     pub const fn new() -> Self {
         Self {
-            nodes: Vec::new(),
+            orders: Vec::new(),
+            links: Vec::new(),
             free: NONE,
         }
     }
@@ -61,9 +70,9 @@ impl Slab {
     #[inline]
     pub fn allocate(&mut self) -> Slot {
         let slot = self.free;
-        if let Some(node) = self.nodes.get_mut(slot as usize) {
-            self.free = node.next;
-            node.used = Use::Held;
+        if let Some(link) = self.links.get_mut(slot as usize) {
+            self.free = link.next;
+            link.used = Use::Held;
             return slot;
         }
         self.grow()
@@ -73,49 +82,72 @@ impl Slab {
     #[inline(never)]
     fn grow(&mut self) -> Slot {
         assert!(
-            self.nodes.len() < NONE as usize,
+            self.links.len() < NONE as usize,
             "invariant: a book has fewer than 2^32 - 1 orders"
         );
-        self.nodes.push(Node {
+        self.orders.push(Line::default());
+        self.links.push(Link {
             used: Use::Held,
-            ..Node::default()
+            ..Link::default()
         });
-        (self.nodes.len() - 1) as Slot
+        (self.links.len() - 1) as Slot
     }
 
     /// Puts a slot that is in no queue on the stack.
     #[inline]
     pub fn free(&mut self, slot: Slot) {
         let free = self.free;
-        let node = self.node_mut(slot);
-        node.next = free;
-        node.used = Use::Free;
+        let link = self.link_mut(slot);
+        link.next = free;
+        link.used = Use::Free;
         self.free = slot;
     }
 
     #[inline(always)]
-    pub fn node(&self, slot: Slot) -> &Node {
-        &self.nodes[slot as usize]
+    pub fn order(&self, slot: Slot) -> &BookOrder {
+        &self.orders[slot as usize].0
     }
 
     #[inline(always)]
-    pub fn node_mut(&mut self, slot: Slot) -> &mut Node {
-        &mut self.nodes[slot as usize]
+    pub fn order_mut(&mut self, slot: Slot) -> &mut BookOrder {
+        &mut self.orders[slot as usize].0
     }
 
     #[inline(always)]
-    pub fn find(&self, slot: Slot) -> Option<&Node> {
-        self.nodes.get(slot as usize)
+    pub fn link(&self, slot: Slot) -> &Link {
+        &self.links[slot as usize]
+    }
+
+    #[inline(always)]
+    pub fn link_mut(&mut self, slot: Slot) -> &mut Link {
+        &mut self.links[slot as usize]
+    }
+
+    /// Changes what a slot is used for (INV-BOOK-1).
+    #[inline(always)]
+    pub fn change(&mut self, slot: Slot, from: Use, to: Use) {
+        let link = self.link_mut(slot);
+        assert!(
+            link.used == from,
+            "invariant: a slot is used as its order's state says (INV-BOOK-1)"
+        );
+        link.used = to;
+    }
+
+    /// The order in a slot that is used for this, if there is such a slot.
+    #[inline(always)]
+    pub fn find(&self, slot: Slot, used: Use) -> Option<&BookOrder> {
+        let order = &self.orders.get(slot as usize)?.0;
+        (self.link(slot).used == used).then_some(order)
     }
 
     /// The queue that starts at `head`.
     pub fn queue(&self, head: Slot) -> impl Iterator<Item = (Slot, &BookOrder)> + '_ {
         let mut slot = head;
         core::iter::from_fn(move || {
-            let node = self.nodes.get(slot as usize)?;
             let here = slot;
-            slot = node.next;
-            Some((here, &node.order))
+            slot = self.links.get(here as usize)?.next;
+            Some((here, self.order(here)))
         })
     }
 
@@ -126,8 +158,10 @@ impl Slab {
 
     /// So many slots, all free but in no stack yet.
     pub fn unused(slots: usize) -> Self {
-        let mut nodes = Vec::new();
-        nodes.resize(slots, Node::default());
-        Self { nodes, free: NONE }
+        Self {
+            orders: vec![Line::default(); slots],
+            links: vec![Link::default(); slots],
+            free: NONE,
+        }
     }
 }
