@@ -57,7 +57,7 @@ impl Book {
                 .heads()
                 .map(|head| {
                     let all = self.slab.queue(head).map(|(_, order)| order.remaining().0);
-                    (self.slab.order(head).price, all.map(u128::from).sum())
+                    (self.slab.price(head), all.map(u128::from).sum())
                 })
                 .take_while(move |(price, _): &(Price, u128)| *price >= ask && *price <= bid)
         };
@@ -119,8 +119,8 @@ impl Book {
             let price = price.max(best_ask).min(best_bid);
             let bid_slot = self.sides[Side::Buy as usize].first();
             let ask_slot = self.sides[Side::Sell as usize].first();
-            let bid = *self.slab.order(bid_slot);
-            let ask = *self.slab.order(ask_slot);
+            let mut bid = self.slab.order(bid_slot);
+            let mut ask = self.slab.order(ask_slot);
             let (old, new) = if bid.sequence > ask.sequence {
                 (ask_slot, bid_slot)
             } else {
@@ -130,14 +130,16 @@ impl Book {
                 continue;
             }
             let quantity = bid.visible.min(ask.visible);
-            self.slab.order_mut(bid_slot).visible.0 -= quantity.0;
-            self.slab.order_mut(ask_slot).visible.0 -= quantity.0;
+            bid.visible.0 -= quantity.0;
+            ask.visible.0 -= quantity.0;
+            self.slab.set_visible(bid_slot, bid.visible);
+            self.slab.set_visible(ask_slot, ask.visible);
             volume += u128::from(quantity.0);
             let fill = UncrossFill {
                 maker_slot: old,
-                maker: *self.slab.order(old),
+                maker: self.slab.order(old),
                 taker_slot: new,
-                taker: *self.slab.order(new),
+                taker: self.slab.order(new),
                 price,
                 quantity,
             };
@@ -182,12 +184,13 @@ impl Book {
     }
 
     fn shrink(&mut self, slot: Slot, by: Quantity, sink: &mut impl UncrossSink) {
-        let order = self.slab.order_mut(slot);
+        let mut order = self.slab.order(slot);
         if order.remaining() == by {
             return self.cancel(slot, sink);
         }
-        decrease(order, by);
-        sink.reduced(slot, order, by);
+        decrease(&mut order, by);
+        self.slab.set_order(slot, &order);
+        sink.reduced(slot, &order, by);
     }
 }
 

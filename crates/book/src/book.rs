@@ -70,7 +70,7 @@ impl Book {
             "invariant: a resting order shows something (INV-BOOK-2)"
         );
         self.slab.change(slot, Use::Held, Use::Resting);
-        *self.slab.order_mut(slot) = order;
+        self.slab.set_order(slot, &order);
         self.sides[order.side as usize].push(&mut self.slab, slot, order.price.0);
     }
 
@@ -93,7 +93,7 @@ impl Book {
     #[inline]
     pub fn take_out(&mut self, slot: Slot) -> BookOrder {
         self.slab.change(slot, Use::Resting, Use::Held);
-        let order = *self.slab.order(slot);
+        let order = self.slab.order(slot);
         self.sides[order.side as usize].unlink(&mut self.slab, slot);
         order
     }
@@ -105,18 +105,19 @@ impl Book {
     /// would grow (INV-BOOK-4).
     pub fn reduce(&mut self, slot: Slot, visible: Quantity, hidden: Quantity) {
         self.slab.change(slot, Use::Resting, Use::Resting);
-        let order = self.slab.order_mut(slot);
+        let mut order = self.slab.order(slot);
         assert!(
             visible > Quantity::ZERO && visible <= order.visible && hidden <= order.hidden,
             "invariant: sizes only get smaller in place (INV-BOOK-4)"
         );
         order.visible = visible;
         order.hidden = hidden;
+        self.slab.set_order(slot, &order);
     }
 
     /// The order that rests in `slot`, if it is the one with this sequence.
     #[inline]
-    pub fn get(&self, slot: Slot, sequence: u64) -> Option<&BookOrder> {
+    pub fn get(&self, slot: Slot, sequence: u64) -> Option<BookOrder> {
         let order = self.slab.find(slot, Use::Resting)?;
         (order.sequence == sequence).then_some(order)
     }
@@ -131,7 +132,7 @@ impl Book {
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
         self.sides[side as usize].heads().map(|head| {
             let mut level = Level {
-                price: self.slab.order(head).price,
+                price: self.slab.price(head),
                 visible: Quantity::ZERO,
                 orders: 0,
             };
@@ -144,7 +145,7 @@ impl Book {
     }
 
     /// The orders of a side in priority order.
-    pub fn orders(&self, side: Side) -> impl Iterator<Item = (Slot, &BookOrder)> + '_ {
+    pub fn orders(&self, side: Side) -> impl Iterator<Item = (Slot, BookOrder)> + '_ {
         let heads = self.sides[side as usize].heads();
         heads.flat_map(|head| self.slab.queue(head))
     }
@@ -167,7 +168,7 @@ impl Book {
             price <= Price::MAX,
             "invariant: a stop price is in range (INV-BOOK-2)"
         );
-        *self.slab.order_mut(slot) = BookOrder {
+        let order = BookOrder {
             sequence,
             price,
             member,
@@ -178,6 +179,7 @@ impl Book {
             },
             ..BookOrder::default()
         };
+        self.slab.set_order(slot, &order);
         self.stops[direction as usize].push(&mut self.slab, slot, price.0);
     }
 

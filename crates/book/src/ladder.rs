@@ -246,7 +246,7 @@ impl Ladder {
             }
             self.best_page = self.first_page(self.root);
         }
-        self.best = slab.order(self.first()).price.0 ^ self.flip;
+        self.best = slab.price(self.first()).0 ^ self.flip;
     }
 
     /// The best page at or below a root or child.
@@ -418,7 +418,7 @@ impl Ladder {
         };
         let keys: Vec<u64> = heads
             .iter()
-            .map(|slot| count(slab.order(*slot).price.0))
+            .map(|slot| count(slab.price(*slot).0))
             .collect();
         let wanted = count(price);
         for (head, key) in heads.into_iter().zip(keys) {

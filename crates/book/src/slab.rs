@@ -3,6 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use everopen_domain::{MemberId, Price, Quantity, SelfTradePrevention, Side};
+
 use crate::{BookOrder, Slot};
 
 /// "No slot", "no page".
@@ -42,17 +44,37 @@ pub(crate) struct Link {
 
 const _: () = assert!(size_of::<Link>() == 16, "four links are one cache line");
 
-/// An order in a cache line of its own.
+/// What a match reads of an order: half a cache line.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct Line(BookOrder);
+#[repr(align(32))]
+struct Core {
+    sequence: u64,
+    price: Price,
+    visible: Quantity,
+    member: MemberId,
+    side: Side,
+    self_trade_prevention: SelfTradePrevention,
+    /// Whether it has an [`Iceberg`]; otherwise that of its slot means nothing.
+    iceberg: bool,
+}
+
+const _: () = assert!(size_of::<Core>() == 32, "two orders are one cache line");
+
+/// What only icebergs have.
+#[derive(Clone, Copy, Debug, Default)]
+struct Iceberg {
+    hidden: Quantity,
+    peak: Quantity,
+}
 
 /// All slots of a book.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab {
     /// Of a waiting stop order `price` is the stop price; sizes are not used.
-    orders: Vec<Line>,
-    /// As many as orders.
+    cores: Vec<Core>,
+    /// As many; apart, since most orders are none.
+    icebergs: Vec<Iceberg>,
+    /// As many.
     links: Vec<Link>,
     /// Top of the stack of free slots.
     free: Slot,
@@ -61,7 +83,8 @@ pub(crate) struct Slab {
 impl Slab {
     pub const fn new() -> Self {
         Self {
-            orders: Vec::new(),
+            cores: Vec::new(),
+            icebergs: Vec::new(),
             links: Vec::new(),
             free: NONE,
         }
@@ -85,7 +108,8 @@ impl Slab {
             self.links.len() < NONE as usize,
             "invariant: a book has fewer than 2^32 - 1 orders"
         );
-        self.orders.push(Line::default());
+        self.cores.push(Core::default());
+        self.icebergs.push(Iceberg::default());
         self.links.push(Link {
             used: Use::Held,
             ..Link::default()
@@ -104,13 +128,53 @@ impl Slab {
     }
 
     #[inline(always)]
-    pub fn order(&self, slot: Slot) -> &BookOrder {
-        &self.orders[slot as usize].0
+    pub fn order(&self, slot: Slot) -> BookOrder {
+        let core = self.cores[slot as usize];
+        let iceberg = match core.iceberg {
+            true => self.icebergs[slot as usize],
+            false => Iceberg::default(),
+        };
+        BookOrder {
+            sequence: core.sequence,
+            price: core.price,
+            visible: core.visible,
+            hidden: iceberg.hidden,
+            peak: iceberg.peak,
+            member: core.member,
+            side: core.side,
+            self_trade_prevention: core.self_trade_prevention,
+        }
     }
 
     #[inline(always)]
-    pub fn order_mut(&mut self, slot: Slot) -> &mut BookOrder {
-        &mut self.orders[slot as usize].0
+    pub fn set_order(&mut self, slot: Slot, order: &BookOrder) {
+        let iceberg = order.peak != Quantity::ZERO;
+        self.cores[slot as usize] = Core {
+            sequence: order.sequence,
+            price: order.price,
+            visible: order.visible,
+            member: order.member,
+            side: order.side,
+            self_trade_prevention: order.self_trade_prevention,
+            iceberg,
+        };
+        if iceberg {
+            self.icebergs[slot as usize] = Iceberg {
+                hidden: order.hidden,
+                peak: order.peak,
+            };
+        }
+    }
+
+    /// Changes only what the book shows of an order.
+    #[inline(always)]
+    pub fn set_visible(&mut self, slot: Slot, visible: Quantity) {
+        self.cores[slot as usize].visible = visible;
+    }
+
+    #[inline(always)]
+    pub fn price(&self, slot: Slot) -> Price {
+        self.cores[slot as usize].price
     }
 
     #[inline(always)]
@@ -136,13 +200,13 @@ impl Slab {
 
     /// The order in a slot that is used for this, if there is such a slot.
     #[inline(always)]
-    pub fn find(&self, slot: Slot, used: Use) -> Option<&BookOrder> {
-        let order = &self.orders.get(slot as usize)?.0;
-        (self.link(slot).used == used).then_some(order)
+    pub fn find(&self, slot: Slot, used: Use) -> Option<BookOrder> {
+        let link = self.links.get(slot as usize)?;
+        (link.used == used).then(|| self.order(slot))
     }
 
     /// The queue that starts at `head`.
-    pub fn queue(&self, head: Slot) -> impl Iterator<Item = (Slot, &BookOrder)> + '_ {
+    pub fn queue(&self, head: Slot) -> impl Iterator<Item = (Slot, BookOrder)> + '_ {
         let mut slot = head;
         core::iter::from_fn(move || {
             let here = slot;
@@ -159,7 +223,8 @@ impl Slab {
     /// So many slots, all free but in no stack yet.
     pub fn unused(slots: usize) -> Self {
         Self {
-            orders: vec![Line::default(); slots],
+            cores: vec![Core::default(); slots],
+            icebergs: vec![Iceberg::default(); slots],
             links: vec![Link::default(); slots],
             free: NONE,
         }
