@@ -1,0 +1,143 @@
+//! What the gateway counts, in Prometheus' text form. Labels are route templates and statuses,
+//! never keys, accounts or orders.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// One kind of request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    /// The method.
+    pub method: &'static str,
+    /// The route's template.
+    pub route: &'static str,
+    /// The status.
+    pub status: u16,
+}
+
+/// One kind of limit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// `public`, `private` or `fills`.
+    pub limit: &'static str,
+}
+
+/// The gateway's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by route and status.
+    pub requests: Family<RouteLabels, Counter>,
+    /// Time from a request's head to its response, in seconds.
+    pub request_seconds: Histogram,
+    /// Time from submitting a command to its outcome, in seconds.
+    pub order_seconds: Histogram,
+    /// Requests being worked on.
+    pub requests_in_flight: Gauge,
+    /// Open connections, before any upgrade.
+    pub connections: Gauge,
+    /// Connections refused because there were too many.
+    pub connections_refused: Counter,
+    /// Requests refused by a rate limit.
+    pub rate_limited: Family<LimitLabels, Counter>,
+    /// Requests refused because too many were in flight, here or behind the port.
+    pub busy: Counter,
+    /// Commands whose outcome is unknown.
+    pub outcomes_unknown: Counter,
+    /// Requests refused for their signature.
+    pub unauthorized: Counter,
+    /// Handlers that panicked.
+    pub panics: Counter,
+    /// Open WebSocket connections.
+    pub websocket_connections: Gauge,
+    /// WebSocket connections dropped because they read too slowly.
+    pub websocket_slow_drops: Counter,
+    /// The last log entry that the views show.
+    pub last_index: Gauge<u64, AtomicU64>,
+    /// The time of that entry, in seconds since 1970.
+    pub last_time_seconds: Gauge<u64, AtomicU64>,
+}
+
+/// Latency steps from 50 µs to 10 s.
+const LATENCY_SECONDS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    2.0, 10.0,
+];
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("gateway");
+        let seconds = || Histogram::new(LATENCY_SECONDS);
+        let metrics = Self {
+            requests: Family::default(),
+            request_seconds: seconds(),
+            order_seconds: seconds(),
+            requests_in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            rate_limited: Family::default(),
+            busy: Counter::default(),
+            outcomes_unknown: Counter::default(),
+            unauthorized: Counter::default(),
+            panics: Counter::default(),
+            websocket_connections: Gauge::default(),
+            websocket_slow_drops: Counter::default(),
+            last_index: Gauge::default(),
+            last_time_seconds: Gauge::default(),
+            registry: Registry::default(),
+        };
+        let r = &mut registry;
+        r.register("requests", "requests by route and status", metrics.requests.clone());
+        r.register_with_unit(
+            "request",
+            "time from a request's head to its response",
+            Unit::Seconds,
+            metrics.request_seconds.clone(),
+        );
+        r.register_with_unit(
+            "order_round_trip",
+            "time from submitting a command to its outcome",
+            Unit::Seconds,
+            metrics.order_seconds.clone(),
+        );
+        r.register("requests_in_flight", "requests being worked on", metrics.requests_in_flight.clone());
+        r.register("connections", "open connections", metrics.connections.clone());
+        r.register("connections_refused", "connections over the bound", metrics.connections_refused.clone());
+        r.register("rate_limited", "requests refused by a rate limit", metrics.rate_limited.clone());
+        r.register("busy", "requests refused because too many were in flight", metrics.busy.clone());
+        r.register("outcomes_unknown", "commands whose outcome is unknown", metrics.outcomes_unknown.clone());
+        r.register("unauthorized", "requests refused for their signature", metrics.unauthorized.clone());
+        r.register("panics", "handlers that panicked", metrics.panics.clone());
+        r.register("websocket_connections", "open WebSocket connections", metrics.websocket_connections.clone());
+        r.register("websocket_slow_drops", "WebSocket connections dropped for reading slowly", metrics.websocket_slow_drops.clone());
+        r.register("last_index", "the last log entry that the views show", metrics.last_index.clone());
+        r.register_with_unit(
+            "last_time",
+            "the time of that entry since 1970",
+            Unit::Seconds,
+            metrics.last_time_seconds.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    /// The text that `/metrics` serves.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("invariant: writing to a string succeeds");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
