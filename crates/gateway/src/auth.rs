@@ -62,7 +62,11 @@ impl Authenticator {
     /// `replay_capacity` signatures are remembered.
     pub fn new(keys: Arc<KeyStore>, window_s: u32, replay_capacity: usize) -> Self {
         let replay = ReplayGuard::new(u64::from(window_s), replay_capacity);
-        Self { keys, replay, window_s }
+        Self {
+            keys,
+            replay,
+            window_s,
+        }
     }
 
     /// Who sent a request that reads.
@@ -76,7 +80,8 @@ impl Authenticator {
         origin: Origin,
         now: Timestamp,
     ) -> Result<Arc<ApiKey>, ApiError> {
-        self.verify(credentials, signed, origin, now).map(|(key, _, _)| key)
+        self.verify(credentials, signed, origin, now)
+            .map(|(key, _, _)| key)
     }
 
     /// Who sent a request that changes something; each such signature works once, or on one
@@ -94,7 +99,10 @@ impl Authenticator {
         let (key, signature, stamped) = self.verify(credentials, signed, origin, now)?;
         let now_s = now.0 / Timestamp::NANOS_PER_SECOND;
         let stamped_s = stamped / Timestamp::NANOS_PER_SECOND;
-        match self.replay.check(&signature, stamped_s, origin.connection, now_s) {
+        match self
+            .replay
+            .check(&signature, stamped_s, origin.connection, now_s)
+        {
             Seen::Fresh => Ok(key),
             Seen::Replayed => Err(ApiError::unauthorized("request replayed")),
             Seen::Full => Err(ApiError::busy(1)),
@@ -131,7 +139,9 @@ impl Authenticator {
             return Err(ApiError::unauthorized("Invalid Passphrase"));
         }
         if !key.allows_address(origin.address) {
-            return Err(ApiError::forbidden("Forbidden: this key may not be used from this address"));
+            return Err(ApiError::forbidden(
+                "Forbidden: this key may not be used from this address",
+            ));
         }
         Ok((key, signature, stamped))
     }
@@ -154,7 +164,9 @@ pub fn permit(key: &ApiKey, permission: Permission) -> Result<(), ApiError> {
 
 /// Nanoseconds since 1970 of a timestamp in seconds.
 fn stamp(text: &str) -> Option<u64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
     (plain && text.len() <= 32).then(|| decimal::parse(text, 9).ok())?
 }
 
@@ -176,7 +188,11 @@ mod tests {
     use everopen_domain::MemberId;
 
     fn request<'a>(method: &'a str, target: &'a str, body: &'a str) -> Signed<'a> {
-        Signed { method, target, body: body.as_bytes() }
+        Signed {
+            method,
+            target,
+            body: body.as_bytes(),
+        }
     }
 
     /// Made by ccxt 4.5.90 on the wire.
@@ -205,7 +221,10 @@ mod tests {
                 "Qh8jkyNzr5ABCfwwxPcV40yaPz8msGnKP7u2toZnj0M=",
             ),
         ] {
-            assert_eq!(STANDARD.encode(signature(&secret, timestamp, signed)), expected);
+            assert_eq!(
+                STANDARD.encode(signature(&secret, timestamp, signed)),
+                expected
+            );
         }
     }
 
@@ -219,10 +238,17 @@ mod tests {
         let fenced = store.create(member, "", Permissions::ALL, allow).unwrap();
         let auth = Authenticator::new(store, 30, 100);
         let now = Timestamp(1_795_451_063_500_000_000);
-        let origin = |connection| Origin { address: [127, 0, 0, 1].into(), connection };
+        let origin = |connection| Origin {
+            address: [127, 0, 0, 1].into(),
+            connection,
+        };
         let signed = request("POST", "/orders", "{}");
         let sign = |secret: &str, timestamp| {
-            STANDARD.encode(signature(&STANDARD.decode(secret).unwrap(), timestamp, signed))
+            STANDARD.encode(signature(
+                &STANDARD.decode(secret).unwrap(),
+                timestamp,
+                signed,
+            ))
         };
         let good = sign(&new.secret, "1795451063");
         let credentials = Credentials {
@@ -238,28 +264,54 @@ mod tests {
         };
         assert_eq!(ask(credentials, signed), Ok(member));
         let fractional = sign(&new.secret, "1795451040.25");
-        let fractional =
-            Credentials { timestamp: "1795451040.25", signature: &fractional, ..credentials };
+        let fractional = Credentials {
+            timestamp: "1795451040.25",
+            signature: &fractional,
+            ..credentials
+        };
         assert_eq!(ask(fractional, signed), Ok(member));
 
         let refused = |message: &str| Err(message.to_owned());
-        let unknown = Credentials { key: "nobody", ..credentials };
+        let unknown = Credentials {
+            key: "nobody",
+            ..credentials
+        };
         assert_eq!(ask(unknown, signed), refused("Invalid API Key"));
-        let passphrase = Credentials { passphrase: "guess", ..credentials };
+        let passphrase = Credentials {
+            passphrase: "guess",
+            ..credentials
+        };
         assert_eq!(ask(passphrase, signed), refused("Invalid Passphrase"));
-        for (method, target, body) in
-            [("PUT", "/orders", "{}"), ("POST", "/orders?x", "{}"), ("POST", "/orders", "{ }")]
-        {
+        for (method, target, body) in [
+            ("PUT", "/orders", "{}"),
+            ("POST", "/orders?x", "{}"),
+            ("POST", "/orders", "{ }"),
+        ] {
             let other = request(method, target, body);
             assert_eq!(ask(credentials, other), refused("invalid signature"));
         }
         for broken in ["", "?", &good[1..]] {
-            let broken = Credentials { signature: broken, ..credentials };
+            let broken = Credentials {
+                signature: broken,
+                ..credentials
+            };
             assert_eq!(ask(broken, signed), refused("invalid signature"));
         }
-        for old in ["1795451033", "1795451094", "", "now", "-1795451063", "1e9", "NaN"] {
+        for old in [
+            "1795451033",
+            "1795451094",
+            "",
+            "now",
+            "-1795451063",
+            "1e9",
+            "NaN",
+        ] {
             let signature = sign(&new.secret, old);
-            let old = Credentials { timestamp: old, signature: &signature, ..credentials };
+            let old = Credentials {
+                timestamp: old,
+                signature: &signature,
+                ..credentials
+            };
             assert_eq!(ask(old, signed), refused("request timestamp expired"));
         }
         let signature = sign(&fenced.secret, "1795451063");

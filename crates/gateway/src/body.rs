@@ -104,7 +104,8 @@ impl Fields {
     /// # Errors
     /// 400 when it is absent or no text.
     pub fn required(&self, name: &str) -> Result<&str, ApiError> {
-        self.text(name)?.ok_or_else(|| ApiError::bad(format!("{name} is required")))
+        self.text(name)?
+            .ok_or_else(|| ApiError::bad(format!("{name} is required")))
     }
 
     /// A field that is true or false, as JSON or as text.
@@ -145,9 +146,9 @@ impl Fields {
                 Err(ApiError::bad(format!("{name} must not be negative")))
             }
             Ok(units) => Ok(Some(units)),
-            Err(decimal::ParseError::TooPrecise) => {
-                Err(ApiError::bad(format!("{name} too precise: at most {decimals} decimals")))
-            }
+            Err(decimal::ParseError::TooPrecise) => Err(ApiError::bad(format!(
+                "{name} too precise: at most {decimals} decimals"
+            ))),
             Err(decimal::ParseError::TooLarge) => {
                 Err(ApiError::bad(format!("{name} is too large")))
             }
@@ -282,11 +283,26 @@ mod tests {
 
     #[test]
     fn a_body_is_one_object_and_names_each_field_once() {
-        for bad in ["{", "[]", "1", "\"x\"", "{\"a\":NaN}", "{\"a\":1}}", "\u{feff}{}", "{'a':1}"] {
-            assert!(message(Fields::parse(bad.as_bytes())).starts_with("request body is not"), "{bad}");
+        for bad in [
+            "{",
+            "[]",
+            "1",
+            "\"x\"",
+            "{\"a\":NaN}",
+            "{\"a\":1}}",
+            "\u{feff}{}",
+            "{'a':1}",
+        ] {
+            assert!(
+                message(Fields::parse(bad.as_bytes())).starts_with("request body is not"),
+                "{bad}"
+            );
         }
         assert!(Fields::parse(b"{\"a\":\"\xff\"}").is_err());
-        assert_eq!(message(Fields::parse(br#"{"a":1,"a":2}"#)), "a is given twice");
+        assert_eq!(
+            message(Fields::parse(br#"{"a":1,"a":2}"#)),
+            "a is given twice"
+        );
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000));
         assert!(Fields::parse(deep.as_bytes()).is_err());
         assert!(!Fields::parse(b"").unwrap().has("a"));
@@ -294,7 +310,8 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
-        let fields = Fields::query("product_id=BTC%2FUSD&limit=10&status=open&status=done&x").unwrap();
+        let fields =
+            Fields::query("product_id=BTC%2FUSD&limit=10&status=open&status=done&x").unwrap();
         assert_eq!(fields.text("product_id").unwrap(), Some("BTC/USD"));
         assert_eq!(fields.integer("limit").unwrap(), Some(10));
         assert_eq!(fields.text("status").unwrap(), Some("open,done"));

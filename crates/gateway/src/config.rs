@@ -55,9 +55,18 @@ impl Default for Config {
             connections_max: 4_096,
             requests_in_flight_max: 1_024,
             addresses_max: 65_536,
-            public_rate: RateLimit { per_second: 10, burst: 15 },
-            private_rate: RateLimit { per_second: 15, burst: 30 },
-            fills_rate: RateLimit { per_second: 10, burst: 20 },
+            public_rate: RateLimit {
+                per_second: 10,
+                burst: 15,
+            },
+            private_rate: RateLimit {
+                per_second: 15,
+                burst: 30,
+            },
+            fills_rate: RateLimit {
+                per_second: 10,
+                burst: 20,
+            },
             keys_reload_ms: 1_000,
             demo_deposits: false,
             demo_withdrawals: false,
@@ -81,7 +90,10 @@ impl Config {
     /// Settings for a demonstration on one machine: money comes and goes by request, and the rates
     /// leave room for programs that try the venue out.
     pub fn demo() -> Self {
-        let rate = RateLimit { per_second: 20_000, burst: 40_000 };
+        let rate = RateLimit {
+            per_second: 20_000,
+            burst: 40_000,
+        };
         Self {
             public_rate: rate,
             private_rate: rate,
@@ -100,14 +112,24 @@ impl Config {
         const LONG: u32 = 3_600_000;
         for (name, value, min, max) in [
             ("timestamp_window_s", self.timestamp_window_s, 1, 3_600),
-            ("replay_signatures_max", self.replay_signatures_max, 1, 1 << 26),
+            (
+                "replay_signatures_max",
+                self.replay_signatures_max,
+                1,
+                1 << 26,
+            ),
             ("body_bytes_max", self.body_bytes_max, 1_024, 16 << 20),
             ("header_timeout_ms", self.header_timeout_ms, 10, LONG),
             ("body_timeout_ms", self.body_timeout_ms, 10, LONG),
             ("request_timeout_ms", self.request_timeout_ms, 10, LONG),
             ("drain_timeout_ms", self.drain_timeout_ms, 1, LONG),
             ("connections_max", self.connections_max, 1, 1 << 20),
-            ("requests_in_flight_max", self.requests_in_flight_max, 1, 1 << 20),
+            (
+                "requests_in_flight_max",
+                self.requests_in_flight_max,
+                1,
+                1 << 20,
+            ),
             ("addresses_max", self.addresses_max, 1, 1 << 24),
             ("keys_reload_ms", self.keys_reload_ms, 10, LONG),
         ] {
@@ -127,7 +149,10 @@ mod tests {
     fn ranges_are_checked_by_name() {
         assert_eq!(Config::default().validate(), Ok(()));
         assert_eq!(Config::demo().validate(), Ok(()));
-        let config = Config { connections_max: 0, ..Config::default() };
+        let config = Config {
+            connections_max: 0,
+            ..Config::default()
+        };
         assert_eq!(config.validate().unwrap_err().name, "connections_max");
     }
 }

@@ -26,7 +26,12 @@ pub struct ApiError {
 impl ApiError {
     /// An error with this status and message.
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), reason: None, retry_after_s: None }
+        Self {
+            status,
+            message: message.into(),
+            reason: None,
+            retry_after_s: None,
+        }
     }
 
     /// 400: what was sent is wrong.
@@ -60,7 +65,10 @@ impl ApiError {
     pub fn busy(retry_after_s: u64) -> Self {
         Self {
             retry_after_s: Some(retry_after_s.max(1)),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "the venue is busy, nothing was submitted")
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the venue is busy, nothing was submitted",
+            )
         }
     }
 
@@ -86,7 +94,12 @@ impl From<PortError> for ApiError {
 impl From<RejectReason> for ApiError {
     fn from(reason: RejectReason) -> Self {
         let (status, message) = said(reason);
-        Self { status, message: message.into(), reason: Some(reason), retry_after_s: None }
+        Self {
+            status,
+            message: message.into(),
+            reason: Some(reason),
+            retry_after_s: None,
+        }
     }
 }
 
@@ -139,7 +152,10 @@ mod tests {
     fn every_reason_is_one_that_clients_read_by_message_or_by_number() {
         for reason in RejectReason::ALL {
             let error = ApiError::from(*reason);
-            assert!(matches!(error.status.as_u16(), 400 | 404 | 429), "{reason:?}");
+            assert!(
+                matches!(error.status.as_u16(), 400 | 404 | 429),
+                "{reason:?}"
+            );
             assert!(!error.message.is_empty());
         }
     }

@@ -57,8 +57,14 @@ impl Bucket {
             self.tokens -= tokens;
         }
         let full = u64::from(limit.burst.max(1)) * TOKEN;
-        let missing = if allowed { full - self.tokens } else { TOKEN - self.tokens };
-        let reset_s = missing.div_ceil(u64::from(limit.per_second)).div_ceil(TOKEN);
+        let missing = if allowed {
+            full - self.tokens
+        } else {
+            TOKEN - self.tokens
+        };
+        let reset_s = missing
+            .div_ceil(u64::from(limit.per_second))
+            .div_ceil(TOKEN);
         Allowance {
             allowed,
             limit: limit.burst.max(1),
@@ -87,9 +93,20 @@ struct Table<K> {
 impl<K: Hash + Eq> Limiter<K> {
     /// A limiter that remembers at most `capacity` keys.
     pub fn new(limit: RateLimit, capacity: usize) -> Self {
-        let shared = Bucket { tokens: u64::from(limit.burst.max(1)) * TOKEN, refilled_ns: 0 };
-        let table = Table { buckets: HashMap::new(), shared, swept_ns: 0 };
-        Self { limit, capacity, table: Mutex::new(table) }
+        let shared = Bucket {
+            tokens: u64::from(limit.burst.max(1)) * TOKEN,
+            refilled_ns: 0,
+        };
+        let table = Table {
+            buckets: HashMap::new(),
+            shared,
+            swept_ns: 0,
+        };
+        Self {
+            limit,
+            capacity,
+            table: Mutex::new(table),
+        }
     }
 
     /// Counts a request of `key` at `now_ns`; none where there is no limit.
@@ -108,7 +125,10 @@ impl<K: Hash + Eq> Limiter<K> {
             return None;
         }
         let full = u64::from(limit.burst.max(1)) * TOKEN;
-        let mut table = self.table.lock().expect("invariant: no panic under this lock");
+        let mut table = self
+            .table
+            .lock()
+            .expect("invariant: no panic under this lock");
         let known = table.buckets.contains_key(&key);
         // Sweeping looks at every bucket, so it is done at most once a second.
         if !known
@@ -124,10 +144,10 @@ impl<K: Hash + Eq> Limiter<K> {
         if !known && table.buckets.len() >= self.capacity {
             return Some(table.shared.take(limit, now_ns, tokens));
         }
-        let bucket = table
-            .buckets
-            .entry(key)
-            .or_insert(Bucket { tokens: full, refilled_ns: now_ns });
+        let bucket = table.buckets.entry(key).or_insert(Bucket {
+            tokens: full,
+            refilled_ns: now_ns,
+        });
         Some(bucket.take(limit, now_ns, tokens))
     }
 }
@@ -145,7 +165,10 @@ pub fn address_key(address: IpAddr) -> u64 {
 mod tests {
     use super::*;
 
-    const LIMIT: RateLimit = RateLimit { per_second: 10, burst: 15 };
+    const LIMIT: RateLimit = RateLimit {
+        per_second: 10,
+        burst: 15,
+    };
 
     #[test]
     fn a_burst_then_the_rate() {
@@ -157,7 +180,10 @@ mod tests {
         }
         let said = limiter.take(1, 0).unwrap();
         assert_eq!((said.allowed, said.limit, said.reset_s), (false, 15, 1));
-        assert!(limiter.take(2, 0).unwrap().allowed, "another key has its own bucket");
+        assert!(
+            limiter.take(2, 0).unwrap().allowed,
+            "another key has its own bucket"
+        );
         assert!(!limiter.take(1, TOKEN / 10 - 1).unwrap().allowed);
         assert!(limiter.take(1, TOKEN / 10).unwrap().allowed);
         assert!(!limiter.take(1, TOKEN / 10).unwrap().allowed);
@@ -173,17 +199,39 @@ mod tests {
         for _ in 0..15 {
             assert!(limiter.take(3, start).unwrap().allowed);
         }
-        assert!(!limiter.take(4, start).unwrap().allowed, "newcomers share one bucket");
-        assert!(limiter.take(1, start).unwrap().allowed, "known keys keep theirs");
+        assert!(
+            !limiter.take(4, start).unwrap().allowed,
+            "newcomers share one bucket"
+        );
+        assert!(
+            limiter.take(1, start).unwrap().allowed,
+            "known keys keep theirs"
+        );
         assert!(limiter.take(5, start + 2 * TOKEN).unwrap().allowed);
-        assert_eq!(limiter.table.lock().unwrap().buckets.len(), 1, "the idle were dropped");
+        assert_eq!(
+            limiter.table.lock().unwrap().buckets.len(),
+            1,
+            "the idle were dropped"
+        );
     }
 
     #[test]
     fn zero_is_no_limit_and_looking_is_free() {
-        let none = Limiter::new(RateLimit { per_second: 0, burst: 0 }, 1);
+        let none = Limiter::new(
+            RateLimit {
+                per_second: 0,
+                burst: 0,
+            },
+            1,
+        );
         assert_eq!(none.take(1, 0), None);
-        let limiter = Limiter::new(RateLimit { per_second: 1, burst: 1 }, 1);
+        let limiter = Limiter::new(
+            RateLimit {
+                per_second: 1,
+                burst: 1,
+            },
+            1,
+        );
         assert!(limiter.peek(1, 0).unwrap().allowed);
         assert!(limiter.take(1, 0).unwrap().allowed);
         assert!(!limiter.peek(1, 0).unwrap().allowed);

@@ -95,7 +95,11 @@ impl Metrics {
             registry: Registry::default(),
         };
         let r = &mut registry;
-        r.register("requests", "requests by route and status", metrics.requests.clone());
+        r.register(
+            "requests",
+            "requests by route and status",
+            metrics.requests.clone(),
+        );
         r.register_with_unit(
             "request",
             "time from a request's head to its response",
@@ -108,24 +112,67 @@ impl Metrics {
             Unit::Seconds,
             metrics.order_seconds.clone(),
         );
-        r.register("requests_in_flight", "requests being worked on", metrics.requests_in_flight.clone());
-        r.register("connections", "open connections", metrics.connections.clone());
-        r.register("connections_refused", "connections over the bound", metrics.connections_refused.clone());
-        r.register("rate_limited", "requests refused by a rate limit", metrics.rate_limited.clone());
-        r.register("busy", "requests refused because too many were in flight", metrics.busy.clone());
-        r.register("outcomes_unknown", "commands whose outcome is unknown", metrics.outcomes_unknown.clone());
-        r.register("unauthorized", "requests refused for their signature", metrics.unauthorized.clone());
+        r.register(
+            "requests_in_flight",
+            "requests being worked on",
+            metrics.requests_in_flight.clone(),
+        );
+        r.register(
+            "connections",
+            "open connections",
+            metrics.connections.clone(),
+        );
+        r.register(
+            "connections_refused",
+            "connections over the bound",
+            metrics.connections_refused.clone(),
+        );
+        r.register(
+            "rate_limited",
+            "requests refused by a rate limit",
+            metrics.rate_limited.clone(),
+        );
+        r.register(
+            "busy",
+            "requests refused because too many were in flight",
+            metrics.busy.clone(),
+        );
+        r.register(
+            "outcomes_unknown",
+            "commands whose outcome is unknown",
+            metrics.outcomes_unknown.clone(),
+        );
+        r.register(
+            "unauthorized",
+            "requests refused for their signature",
+            metrics.unauthorized.clone(),
+        );
         r.register("panics", "handlers that panicked", metrics.panics.clone());
-        r.register("websocket_connections", "open WebSocket connections", metrics.websocket_connections.clone());
-        r.register("websocket_slow_drops", "WebSocket connections dropped for reading slowly", metrics.websocket_slow_drops.clone());
-        r.register("last_index", "the last log entry that the views show", metrics.last_index.clone());
+        r.register(
+            "websocket_connections",
+            "open WebSocket connections",
+            metrics.websocket_connections.clone(),
+        );
+        r.register(
+            "websocket_slow_drops",
+            "WebSocket connections dropped for reading slowly",
+            metrics.websocket_slow_drops.clone(),
+        );
+        r.register(
+            "last_index",
+            "the last log entry that the views show",
+            metrics.last_index.clone(),
+        );
         r.register_with_unit(
             "last_time",
             "the time of that entry since 1970",
             Unit::Seconds,
             metrics.last_time_seconds.clone(),
         );
-        Self { registry, ..metrics }
+        Self {
+            registry,
+            ..metrics
+        }
     }
 
     /// The text that `/metrics` serves.
@@ -139,5 +186,23 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Counts one in a gauge for as long as it lives.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// Counts one more.
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

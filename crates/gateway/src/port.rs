@@ -19,6 +19,12 @@ pub trait CommandPort: Send + Sync + 'static {
     /// # Errors
     /// [`PortError`] says whether the command may have been submitted.
     fn submit(&self, command: Command) -> BoxFuture<'_, Result<Outcome, PortError>>;
+
+    /// Whether commands would be taken now: there is somebody to submit to, and what was in the
+    /// log at the start is applied and visible.
+    fn is_ready(&self) -> bool {
+        true
+    }
 }
 
 /// What became of a command: it is durable, applied, and the views show its effects.

@@ -46,7 +46,10 @@ impl ReplayGuard {
     pub fn check(&self, signature: &[u8; 32], stamped_s: u64, connection: u64, now_s: u64) -> Seen {
         let (first, _) = signature.split_at(16);
         let mark = u128::from_le_bytes(first.try_into().expect("invariant: half of 32 is 16"));
-        let mut seconds = self.seconds.lock().expect("invariant: no panic under this lock");
+        let mut seconds = self
+            .seconds
+            .lock()
+            .expect("invariant: no panic under this lock");
         let oldest = now_s.saturating_sub(self.window_s + 1);
         while let Some(entry) = seconds.used.first_entry() {
             if *entry.key() >= oldest {
@@ -55,13 +58,20 @@ impl ReplayGuard {
             let gone = entry.remove().len();
             seconds.count -= gone;
         }
-        let known = seconds.used.get(&stamped_s).and_then(|used| used.get(&mark));
+        let known = seconds
+            .used
+            .get(&stamped_s)
+            .and_then(|used| used.get(&mark));
         match known {
             Some(user) if *user == connection => Seen::Fresh,
             Some(_) => Seen::Replayed,
             None if seconds.count >= self.capacity => Seen::Full,
             None => {
-                seconds.used.entry(stamped_s).or_default().insert(mark, connection);
+                seconds
+                    .used
+                    .entry(stamped_s)
+                    .or_default()
+                    .insert(mark, connection);
                 seconds.count += 1;
                 Seen::Fresh
             }

@@ -142,7 +142,9 @@ pub struct Number(pub Decimal);
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = format!("{:#}", self.0);
-        RawValue::from_string(text).map_err(S::Error::custom)?.serialize(serializer)
+        RawValue::from_string(text)
+            .map_err(S::Error::custom)?
+            .serialize(serializer)
     }
 }
 
@@ -219,15 +221,31 @@ mod tests {
     #[test]
     fn an_object_and_its_schema_agree() {
         let price = Exact(Decimal::new(150, 2));
-        let mut thing = Thing { r#type: "a", price, ended_at: None };
-        assert_eq!(serde_json::to_string(&thing).unwrap(), r#"{"type":"a","price":"1.50"}"#);
+        let mut thing = Thing {
+            r#type: "a",
+            price,
+            ended_at: None,
+        };
+        assert_eq!(
+            serde_json::to_string(&thing).unwrap(),
+            r#"{"type":"a","price":"1.50"}"#
+        );
         thing.ended_at = Some(Time(Timestamp(0)));
         let text = serde_json::to_string(&thing).unwrap();
-        assert!(text.ends_with(r#""ended_at":"1970-01-01T00:00:00.000000Z"}"#), "{text}");
+        assert!(
+            text.ends_with(r#""ended_at":"1970-01-01T00:00:00.000000Z"}"#),
+            "{text}"
+        );
         let schema = Thing::schema();
         assert_eq!(schema["required"], json!(["type", "price"]));
         assert_eq!(schema["properties"]["price"]["description"], "Its price.");
-        assert_eq!(serde_json::to_string(&Number(Decimal::new(150, 2))).unwrap(), "1.5");
-        assert_eq!(serde_json::to_string(&Short(Decimal::new(100, 2))).unwrap(), "\"1\"");
+        assert_eq!(
+            serde_json::to_string(&Number(Decimal::new(150, 2))).unwrap(),
+            "1.5"
+        );
+        assert_eq!(
+            serde_json::to_string(&Short(Decimal::new(100, 2))).unwrap(),
+            "\"1\""
+        );
     }
 }

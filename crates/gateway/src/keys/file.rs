@@ -31,7 +31,9 @@ pub(super) struct KeyFile {
 
 impl std::fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("KeyFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,15 +117,28 @@ impl KeyFile {
         if document.version != VERSION {
             return Err(self.damaged(format!("version {} is unknown", document.version)));
         }
-        document.keys.iter().map(|record| self.unseal(record)).collect()
+        document
+            .keys
+            .iter()
+            .map(|record| self.unseal(record))
+            .collect()
     }
 
     /// Replaces the file: all or nothing, and durable when this returns.
     pub(super) fn write(&self, keys: &[ApiKey]) -> Result<(), KeyStoreError> {
-        let keys = keys.iter().map(|key| self.seal(key)).collect::<Result<_, _>>()?;
-        let document = Document { version: VERSION, keys };
+        let keys = keys
+            .iter()
+            .map(|key| self.seal(key))
+            .collect::<Result<_, _>>()?;
+        let document = Document {
+            version: VERSION,
+            keys,
+        };
         let text = serde_json::to_vec_pretty(&document).expect("invariant: strings serialize");
-        let dir = self.path.parent().expect("invariant: the path has a folder");
+        let dir = self
+            .path
+            .parent()
+            .expect("invariant: the path has a folder");
         let temporary = self.path.with_extension("json.new");
         let mut file = OpenOptions::new()
             .create(true)
@@ -145,7 +160,13 @@ impl KeyFile {
         let aad = [PURPOSE, key.id.as_bytes()].concat();
         let sealed = self
             .cipher
-            .encrypt(XNonce::from_slice(nonce.as_slice()), Payload { msg: &plain, aad: &aad })
+            .encrypt(
+                XNonce::from_slice(nonce.as_slice()),
+                Payload {
+                    msg: &plain,
+                    aad: &aad,
+                },
+            )
             .expect("invariant: a record is far shorter than the cipher's limit");
         Ok(Record {
             id: key.id.clone(),
@@ -156,40 +177,65 @@ impl KeyFile {
 
     fn unseal(&self, record: &Record) -> Result<ApiKey, KeyStoreError> {
         let wrong = |what: &str| self.damaged(format!("key {}: {what}", record.id));
-        let nonce = STANDARD.decode(&record.nonce).map_err(|_| wrong("nonce is no base64"))?;
-        let sealed = STANDARD.decode(&record.sealed).map_err(|_| wrong("seal is no base64"))?;
+        let nonce = STANDARD
+            .decode(&record.nonce)
+            .map_err(|_| wrong("nonce is no base64"))?;
+        let sealed = STANDARD
+            .decode(&record.sealed)
+            .map_err(|_| wrong("seal is no base64"))?;
         if nonce.len() != 24 {
             return Err(wrong("nonce is not 24 bytes"));
         }
         let aad = [PURPOSE, record.id.as_bytes()].concat();
         let plain = self
             .cipher
-            .decrypt(XNonce::from_slice(&nonce), Payload { msg: &sealed, aad: &aad })
+            .decrypt(
+                XNonce::from_slice(&nonce),
+                Payload {
+                    msg: &sealed,
+                    aad: &aad,
+                },
+            )
             .map_err(|_| wrong("the seal does not open with this master key"))?;
         let plain = Zeroizing::new(plain);
         serde_json::from_slice(&plain).map_err(|_| wrong("the sealed record is malformed"))
     }
 
     fn damaged(&self, what: String) -> KeyStoreError {
-        KeyStoreError::Damaged { path: self.path.clone(), what }
+        KeyStoreError::Damaged {
+            path: self.path.clone(),
+            what,
+        }
     }
 }
 
-fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> KeyStoreError + 'a {
-    move |source| KeyStoreError::Io { action, path: path.to_owned(), source }
+fn io<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(std::io::Error) -> KeyStoreError + 'a {
+    move |source| KeyStoreError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn sync_dir(dir: &Path) -> Result<(), KeyStoreError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync", dir))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(io("sync", dir))
 }
 
 /// Reads the master key, or makes it when there are no keys yet.
 fn master_key(path: &Path, keys: &Path) -> Result<Zeroizing<[u8; 32]>, KeyStoreError> {
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if keys.exists() {
-                return Err(KeyStoreError::MasterMissing { master: path.into(), keys: keys.into() });
+                return Err(KeyStoreError::MasterMissing {
+                    master: path.into(),
+                    keys: keys.into(),
+                });
             }
             return make_master_key(path);
         }
@@ -197,14 +243,22 @@ fn master_key(path: &Path, keys: &Path) -> Result<Zeroizing<[u8; 32]>, KeyStoreE
     };
     let mode = file.metadata().map_err(io("look at", path))?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(KeyStoreError::MasterExposed { path: path.into(), mode });
+        return Err(KeyStoreError::MasterExposed {
+            path: path.into(),
+            mode,
+        });
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(64));
-    file.by_ref().take(33).read_to_end(&mut bytes).map_err(io("read", path))?;
-    let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| KeyStoreError::Damaged {
-        path: path.into(),
-        what: "it is not 32 bytes long".into(),
-    })?;
+    file.take(33)
+        .read_to_end(&mut bytes)
+        .map_err(io("read", path))?;
+    let key: [u8; 32] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| KeyStoreError::Damaged {
+            path: path.into(),
+            what: "it is not 32 bytes long".into(),
+        })?;
     Ok(Zeroizing::new(key))
 }
 

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use everopen_domain::{MemberId, Timestamp};
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroizing;
 
 pub use range::{AddressRange, AddressRangeError};
 
@@ -32,7 +32,11 @@ pub struct Permissions {
 
 impl Permissions {
     /// Everything.
-    pub const ALL: Self = Self { view: true, trade: true, transfer: true };
+    pub const ALL: Self = Self {
+        view: true,
+        trade: true,
+        transfer: true,
+    };
 
     /// Whether `permission` is among them.
     pub const fn allows(self, permission: Permission) -> bool {
@@ -56,8 +60,9 @@ pub enum Permission {
 }
 
 /// Bytes that must not be seen: their `Debug` hides them and their memory is cleared.
-#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-pub struct Secret(Vec<u8>);
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<u8>", into = "Vec<u8>")]
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// The bytes.
@@ -68,7 +73,13 @@ impl Secret {
 
 impl From<Vec<u8>> for Secret {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl From<Secret> for Vec<u8> {
+    fn from(secret: Secret) -> Self {
+        secret.0.to_vec()
     }
 }
 
@@ -119,7 +130,9 @@ pub struct NewKey {
 
 impl fmt::Debug for NewKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewKey").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("NewKey")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -204,7 +217,10 @@ impl KeyStore {
     /// # Errors
     /// [`KeyStoreError`] when the file can't be read.
     pub fn reload(&self) -> Result<bool, KeyStoreError> {
-        let mut mark = self.mark.lock().expect("invariant: no panic under this lock");
+        let mut mark = self
+            .mark
+            .lock()
+            .expect("invariant: no panic under this lock");
         let found = self.file.mark()?;
         if found.is_some() && *mark == found {
             return Ok(false);
@@ -229,9 +245,9 @@ impl KeyStore {
         if label.chars().count() > 64 || label.chars().any(char::is_control) {
             return Err(KeyStoreError::BadLabel);
         }
-        let id = hex(&random::<16>()?);
+        let id = hex(random::<16>()?.as_slice());
         let secret = random::<64>()?;
-        let passphrase = hex(&random::<12>()?);
+        let passphrase = hex(random::<12>()?.as_slice());
         let key = ApiKey {
             id: id.clone(),
             member,
@@ -239,8 +255,8 @@ impl KeyStore {
             permissions,
             allow,
             created_at: now(),
-            secret: Secret(secret.to_vec()),
-            passphrase: Secret(passphrase.clone().into_bytes()),
+            secret: secret.to_vec().into(),
+            passphrase: passphrase.clone().into_bytes().into(),
         };
         self.change(|keys| {
             keys.push(key);
@@ -248,7 +264,7 @@ impl KeyStore {
         })?;
         Ok(NewKey {
             key: id,
-            secret: STANDARD.encode(secret),
+            secret: STANDARD.encode(secret.as_slice()),
             passphrase,
         })
     }
@@ -281,12 +297,21 @@ impl KeyStore {
     }
 
     fn current(&self) -> Arc<Keys> {
-        self.keys.read().expect("invariant: no panic under this lock").clone()
+        self.keys
+            .read()
+            .expect("invariant: no panic under this lock")
+            .clone()
     }
 
     fn publish(&self, keys: Vec<ApiKey>) {
-        let keys = keys.into_iter().map(|key| (key.id.clone(), Arc::new(key))).collect();
-        *self.keys.write().expect("invariant: no panic under this lock") = Arc::new(keys);
+        let keys = keys
+            .into_iter()
+            .map(|key| (key.id.clone(), Arc::new(key)))
+            .collect();
+        *self
+            .keys
+            .write()
+            .expect("invariant: no panic under this lock") = Arc::new(keys);
     }
 
     /// Reads, changes and writes the file while no other process can.
@@ -294,7 +319,10 @@ impl KeyStore {
         &self,
         edit: impl FnOnce(&mut Vec<ApiKey>) -> Result<(), KeyStoreError>,
     ) -> Result<(), KeyStoreError> {
-        let mut mark = self.mark.lock().expect("invariant: no panic under this lock");
+        let mut mark = self
+            .mark
+            .lock()
+            .expect("invariant: no panic under this lock");
         let _lock = self.file.lock()?;
         let mut keys = self.file.read()?;
         edit(&mut keys)?;
@@ -310,8 +338,8 @@ fn now() -> Timestamp {
     Timestamp(since.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
 }
 
-fn random<const N: usize>() -> Result<zeroize::Zeroizing<[u8; N]>, KeyStoreError> {
-    let mut bytes = zeroize::Zeroizing::new([0; N]);
+fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyStoreError> {
+    let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(bytes.as_mut_slice()).map_err(KeyStoreError::Randomness)?;
     Ok(bytes)
 }

@@ -83,9 +83,20 @@ mod tests {
             ("::/0", "2001:db8::1", true),
         ] {
             let parsed: AddressRange = range.parse().unwrap();
-            assert_eq!(parsed.contains(address.parse().unwrap()), inside, "{range} {address}");
+            assert_eq!(
+                parsed.contains(address.parse().unwrap()),
+                inside,
+                "{range} {address}"
+            );
         }
-        for bad in ["", "x", "192.0.2.0/33", "192.0.2.0/", "::/129", "192.0.2/24"] {
+        for bad in [
+            "",
+            "x",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "::/129",
+            "192.0.2/24",
+        ] {
             assert!(bad.parse::<AddressRange>().is_err(), "{bad}");
         }
     }
