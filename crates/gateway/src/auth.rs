@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::errors::ApiError;
+use crate::feed::{AuthError, Session};
+use crate::gateway::Clock;
 use crate::keys::{ApiKey, KeyStore, Permission};
 use crate::replay::{ReplayGuard, Seen};
 
@@ -147,6 +149,57 @@ impl Authenticator {
     }
 }
 
+/// Checks the signed subscribes of the WebSocket feed, which sign a fixed request.
+pub struct FeedAuthenticator {
+    keys: Authenticator,
+    clock: Clock,
+}
+
+impl FeedAuthenticator {
+    /// Checks against `keys` as [`Authenticator`] does.
+    pub fn new(keys: Arc<KeyStore>, window_s: u32, clock: Clock) -> Self {
+        // A subscribe changes nothing, so no signature is remembered.
+        let keys = Authenticator::new(keys, window_s, 0);
+        Self { keys, clock }
+    }
+}
+
+impl crate::feed::Authenticator for FeedAuthenticator {
+    fn verify_ws(
+        &self,
+        key: &str,
+        passphrase: &str,
+        timestamp: &str,
+        signature: &str,
+        address: IpAddr,
+    ) -> Result<Session, AuthError> {
+        let credentials = Credentials {
+            key,
+            signature,
+            timestamp,
+            passphrase,
+        };
+        let signed = Signed {
+            method: "GET",
+            target: "/users/self/verify",
+            body: b"",
+        };
+        let origin = Origin {
+            address,
+            connection: 0,
+        };
+        let key = self.keys.check(credentials, signed, origin, (self.clock)());
+        let key = key.map_err(|error| AuthError {
+            message: error.message.into_owned(),
+        })?;
+        Ok(Session {
+            member: key.member,
+            can_view: key.permissions.view,
+            can_trade: key.permissions.trade,
+        })
+    }
+}
+
 /// Refuses what the key may not do.
 ///
 /// # Errors
@@ -257,7 +310,7 @@ mod tests {
             timestamp: "1795451063",
             passphrase: &new.passphrase,
         };
-        let ask = |credentials, signed| {
+        let ask = |credentials: Credentials<'_>, signed: Signed<'_>| {
             auth.check(credentials, signed, origin(1), now)
                 .map(|key| key.member)
                 .map_err(|error| error.message.into_owned())
@@ -308,9 +361,10 @@ mod tests {
         ] {
             let signature = sign(&new.secret, old);
             let old = Credentials {
+                key: &new.key,
+                passphrase: &new.passphrase,
                 timestamp: old,
                 signature: &signature,
-                ..credentials
             };
             assert_eq!(ask(old, signed), refused("request timestamp expired"));
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::feed::FeedConfig;
 use crate::limits::RateLimit;
 
 /// Settings of a gateway.
@@ -40,6 +41,9 @@ pub struct Config {
     pub demo_deposits: bool,
     /// Whether withdrawals complete at once instead of waiting for an operator.
     pub demo_withdrawals: bool,
+    /// The limits of the WebSocket feed.
+    #[serde(skip)]
+    pub feed: FeedConfig,
 }
 
 impl Default for Config {
@@ -70,6 +74,7 @@ impl Default for Config {
             keys_reload_ms: 1_000,
             demo_deposits: false,
             demo_withdrawals: false,
+            feed: FeedConfig::default(),
         }
     }
 }

@@ -186,6 +186,16 @@ fn limit_address(
     limited(gateway, allowance, "public", "Public rate limit exceeded")
 }
 
+/// Counts a WebSocket handshake as an unsigned request.
+pub(crate) fn limit_upgrade(gateway: &Gateway, origin: Origin) -> Result<(), ApiError> {
+    let allowance = gateway
+        .public
+        .take(address_key(origin.address), gateway.monotonic_ns());
+    allowance.map_or(Ok(()), |allowance| {
+        limited(gateway, allowance, "public", "Public rate limit exceeded")
+    })
+}
+
 fn limited(
     gateway: &Gateway,
     allowance: Allowance,

@@ -7,10 +7,12 @@ use everopen_domain::{Command, MemberId, RejectReason, Timestamp};
 use everopen_views::Views;
 use tokio::sync::Semaphore;
 
-use crate::auth::{Authenticator, Origin};
+use crate::auth::{Authenticator, FeedAuthenticator, Origin};
 use crate::body::Fields;
 use crate::config::{Config, ConfigError};
+use crate::disconnect::Disconnects;
 use crate::errors::ApiError;
+use crate::feed::Feed;
 use crate::keys::{ApiKey, KeyStore};
 use crate::limits::Limiter;
 use crate::metrics::Metrics;
@@ -60,7 +62,8 @@ pub struct Gateway {
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) openapi: String,
     port: Arc<dyn CommandPort>,
-    views: Arc<RwLock<Views>>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) disconnects: Arc<Disconnects>,
     clock: Clock,
     started: Instant,
 }
@@ -80,17 +83,31 @@ impl Gateway {
             config.timestamp_window_s,
             config.replay_signatures_max as usize,
         );
+        let feed_auth = FeedAuthenticator::new(
+            parts.keys.clone(),
+            config.timestamp_window_s,
+            parts.clock.clone(),
+        );
+        let disconnects = Arc::new(Disconnects::new(parts.port.clone()));
+        let feed = Arc::new(Feed::new(
+            config.feed.clone(),
+            parts.views,
+            Arc::new(feed_auth),
+            disconnects.clone(),
+        ));
         Ok(Arc::new(Self {
+            metrics: Metrics::new(feed.metrics().clone()),
+            feed,
+            disconnects,
             auth,
             public: Limiter::new(config.public_rate, config.addresses_max as usize),
             private: Limiter::new(config.private_rate, KEYS_MAX),
             fills: Limiter::new(config.fills_rate, KEYS_MAX),
             in_flight: Arc::new(Semaphore::new(config.requests_in_flight_max as usize)),
-            metrics: Metrics::new(),
+
             openapi: crate::openapi::document().to_string(),
             keys: parts.keys,
             port: parts.port,
-            views: parts.views,
             clock: parts.clock,
             started: Instant::now(),
             config,
@@ -112,6 +129,12 @@ impl Gateway {
         &self.auth
     }
 
+    /// The WebSocket feed. Whoever follows the log gives it the events of each entry by
+    /// [`Feed::publish`], which also brings the views up to date, before the outcome is given.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
     /// The time of day.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
@@ -126,7 +149,8 @@ impl Gateway {
     pub fn views(&self) -> RwLockReadGuard<'_, Views> {
         // A reader can't leave the views half-written, and their only writer stops the process
         // when it fails.
-        self.views
+        self.feed
+            .views()
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }

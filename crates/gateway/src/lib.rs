@@ -13,8 +13,11 @@
 pub mod auth;
 pub mod body;
 pub mod config;
+mod disconnect;
+
 mod dispatch;
 pub mod errors;
+pub mod feed;
 mod gateway;
 pub mod keys;
 pub mod limits;

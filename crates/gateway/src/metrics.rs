@@ -1,15 +1,19 @@
 //! What the gateway counts, in Prometheus' text form. Labels are route templates and statuses,
 //! never keys, accounts or orders.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::feed::FeedMetrics;
 
 /// One kind of request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,10 +59,7 @@ pub struct Metrics {
     pub unauthorized: Counter,
     /// Handlers that panicked.
     pub panics: Counter,
-    /// Open WebSocket connections.
-    pub websocket_connections: Gauge,
-    /// WebSocket connections dropped because they read too slowly.
-    pub websocket_slow_drops: Counter,
+
     /// The last log entry that the views show.
     pub last_index: Gauge<u64, AtomicU64>,
     /// The time of that entry, in seconds since 1970.
@@ -72,8 +73,8 @@ const LATENCY_SECONDS: [f64; 16] = [
 ];
 
 impl Metrics {
-    /// All at zero.
-    pub fn new() -> Self {
+    /// All at zero; the feed counts for itself.
+    pub fn new(feed: Arc<FeedMetrics>) -> Self {
         let mut registry = Registry::with_prefix("gateway");
         let seconds = || Histogram::new(LATENCY_SECONDS);
         let metrics = Self {
@@ -88,8 +89,7 @@ impl Metrics {
             outcomes_unknown: Counter::default(),
             unauthorized: Counter::default(),
             panics: Counter::default(),
-            websocket_connections: Gauge::default(),
-            websocket_slow_drops: Counter::default(),
+
             last_index: Gauge::default(),
             last_time_seconds: Gauge::default(),
             registry: Registry::default(),
@@ -149,16 +149,6 @@ impl Metrics {
         );
         r.register("panics", "handlers that panicked", metrics.panics.clone());
         r.register(
-            "websocket_connections",
-            "open WebSocket connections",
-            metrics.websocket_connections.clone(),
-        );
-        r.register(
-            "websocket_slow_drops",
-            "WebSocket connections dropped for reading slowly",
-            metrics.websocket_slow_drops.clone(),
-        );
-        r.register(
             "last_index",
             "the last log entry that the views show",
             metrics.last_index.clone(),
@@ -169,6 +159,8 @@ impl Metrics {
             Unit::Seconds,
             metrics.last_time_seconds.clone(),
         );
+
+        registry.register_collector(Box::new(FeedCollector(feed)));
         Self {
             registry,
             ..metrics
@@ -183,9 +175,70 @@ impl Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
+/// Reads the feed's counters when asked.
+#[derive(Debug)]
+struct FeedCollector(Arc<FeedMetrics>);
+
+impl Collector for FeedCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let feed = &self.0;
+        let connections = ConstGauge::new(feed.connections.load(Ordering::Relaxed));
+        let metric = encoder.encode_descriptor(
+            "gateway_websocket_connections",
+            "open WebSocket connections",
+            None,
+            connections.metric_type(),
+        )?;
+        connections.encode(metric)?;
+        for (name, help, counter) in [
+            ("opened", "WebSocket connections", &feed.connections_total),
+            (
+                "refused",
+                "WebSocket connections over a bound",
+                &feed.connections_refused_total,
+            ),
+            (
+                "slow_drops",
+                "WebSocket clients dropped for reading slowly",
+                &feed.slow_clients_dropped_total,
+            ),
+            (
+                "misbehaving_drops",
+                "WebSocket clients dropped for what they sent or did not",
+                &feed.misbehaving_clients_dropped_total,
+            ),
+            (
+                "frames_sent",
+                "frames given to sockets",
+                &feed.frames_sent_total,
+            ),
+            (
+                "sent_bytes",
+                "bytes of these frames",
+                &feed.bytes_sent_total,
+            ),
+            (
+                "messages_received",
+                "messages from clients",
+                &feed.messages_received_total,
+            ),
+            (
+                "requests_refused",
+                "messages answered with an error",
+                &feed.requests_refused_total,
+            ),
+            (
+                "disconnect_cancels",
+                "cancels on disconnect",
+                &feed.disconnect_cancels_total,
+            ),
+        ] {
+            let name = format!("gateway_websocket_{name}");
+            let counter = ConstCounter::new(counter.load(Ordering::Relaxed));
+            let metric = encoder.encode_descriptor(&name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        Ok(())
     }
 }
 

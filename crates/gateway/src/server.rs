@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{FromRequestParts as _, WebSocketUpgrade};
 use axum::http::Request;
+use axum::http::header::UPGRADE;
+use axum::routing::MethodRouter;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -20,9 +23,10 @@ use tokio::task::JoinSet;
 use crate::auth::Origin;
 use crate::dispatch::Connection;
 use crate::errors::ApiError;
+use crate::feed::serve_socket;
 use crate::gateway::Gateway;
 use crate::metrics::Counted;
-use crate::routes;
+use crate::routes::{self, Route};
 
 /// The longest head of a request, and how many header lines it may have.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -32,8 +36,12 @@ const HEADERS_MAX: usize = 64;
 pub fn router(gateway: &Arc<Gateway>) -> Router {
     let mut router = Router::new();
     for route in routes::all() {
-        router = router.route(route.path, route.method_router(gateway));
+        router = match route.path {
+            "/" => router.route("/", root(gateway, route)),
+            path => router.route(path, route.method_router(gateway)),
+        };
     }
+
     let (missing, wrong) = (gateway.clone(), gateway.clone());
     router
         .fallback(move || async move {
@@ -44,6 +52,38 @@ pub fn router(gateway: &Arc<Gateway>) -> Router {
             let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
             crate::dispatch::refuse(&wrong, ApiError::new(status, "Method not allowed"))
         })
+}
+
+/// The root path: the feed for those who ask for a WebSocket, the usual answer for others.
+fn root(gateway: &Arc<Gateway>, route: &'static Route) -> MethodRouter {
+    let gateway = gateway.clone();
+    axum::routing::get(move |request: Request<Body>| async move {
+        let upgrade = request.headers().get(UPGRADE);
+        let is_websocket =
+            upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        if !is_websocket {
+            return crate::dispatch::dispatch(gateway, route, request).await;
+        }
+        let Connection(origin) = *request
+            .extensions()
+            .get::<Connection>()
+            .expect("invariant: the server names the connection");
+        if let Err(error) = crate::dispatch::limit_upgrade(&gateway, origin) {
+            return crate::dispatch::refuse(&gateway, error);
+        }
+        let (mut parts, _) = request.into_parts();
+        let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
+            return crate::dispatch::refuse(&gateway, ApiError::bad("not a WebSocket handshake"));
+        };
+        let (feed, bytes) = (
+            gateway.feed.clone(),
+            gateway.feed.config().inbound_bytes_max,
+        );
+        upgrade
+            .max_message_size(bytes)
+            .max_frame_size(bytes)
+            .on_upgrade(move |socket| serve_socket(socket, feed, origin.address))
+    })
 }
 
 /// Serves until `shutdown` ends; then takes no more connections, lets the requests in progress
@@ -60,7 +100,9 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(gateway.config.connections_max as usize));
     let (stop, stopped) = watch::channel(false);
     let reload = tokio::spawn(reload_keys(gateway.clone(), stopped.clone()));
+    let timers = tokio::spawn(gateway.feed.clone().run_timers());
     let mut connections = JoinSet::new();
+
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -95,12 +137,25 @@ pub async fn serve(
     }
     drop(listener);
     let _ = stop.send(true);
-    let drained = async { while connections.join_next().await.is_some() {} };
+    gateway.feed.shutdown();
+    let drained = async {
+        while connections.join_next().await.is_some() {}
+        // Upgraded connections and their cancels are on their own.
+        let mut poll = tokio::time::interval(Duration::from_millis(5));
+        while gateway.feed.metrics().connections.load(Ordering::Relaxed) > 0
+            || gateway.disconnects.pending() > 0
+        {
+            poll.tick().await;
+        }
+    };
+
     let limit = Duration::from_millis(gateway.config.drain_timeout_ms.into());
     if tokio::time::timeout(limit, drained).await.is_err() {
         tracing::warn!("requests were still in progress after the drain time and were cut off");
     }
     reload.abort();
+    timers.abort();
+
     Ok(())
 }
 

@@ -112,6 +112,13 @@ impl BookView {
             })
     }
 
+    /// Where an order rests; none if it is not in the book.
+    pub fn place_of(&self, order: OrderId) -> Option<(Side, Price)> {
+        self.places
+            .get(&order.sequence)
+            .map(|place| (place.side, place.price))
+    }
+
     /// What the auction would do if it ended now; none outside an auction.
     pub fn indication(&self) -> Option<AuctionIndication> {
         self.indication

@@ -34,6 +34,7 @@ pub(crate) struct State {
     members: Vec<Member>,
     member_codes: BTreeMap<MemberCode, MemberId>,
     last_ledger_entry: u64,
+    last_order: u64,
 }
 
 /// The read models of one log. See the module documentation of the crate.
@@ -178,6 +179,7 @@ impl Views {
                 taker_rate,
             } => {
                 state.market(order.instrument).book.advance(sequence);
+                state.last_order = state.last_order.max(order.sequence);
                 state.member(member).add_order(OrderView {
                     order,
                     member,
@@ -534,6 +536,11 @@ impl Views {
     /// The time of that entry.
     pub fn time(&self) -> Timestamp {
         self.state.time
+    }
+
+    /// The `OrderId::sequence` of the last order that was accepted; 0 before the first.
+    pub fn last_order_sequence(&self) -> u64 {
+        self.state.last_order
     }
 
     /// Whether the venue's kill switch is engaged.
