@@ -24,9 +24,11 @@ struct Entry {
     hash: u32,
     /// The next younger ended entry.
     younger: u32,
-    /// The open order, or none if it has ended.
-    order: Option<OrderId>,
+    /// The open order; the default, which no order has, if it has ended.
+    order: OrderId,
 }
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 /// The ids of one member.
 #[derive(Clone, Debug)]
@@ -101,7 +103,8 @@ impl Ids {
     /// The open order of an entry, or none if it has ended.
     #[inline]
     pub fn order(&self, entry: u32) -> Option<OrderId> {
-        self.entries[entry as usize].order
+        let order = self.entries[entry as usize].order;
+        (order.sequence != 0).then_some(order)
     }
 
     /// The open order with this id.
@@ -112,24 +115,24 @@ impl Ids {
 
     /// Adds an id of an open order that is not there yet.
     pub fn insert(&mut self, id: Id, order: OrderId) -> u32 {
-        self.add(id, Some(order))
+        self.add(id, order)
     }
 
     /// Adds an id that ended at once, and is not there yet.
     pub fn insert_ended(&mut self, id: Id) {
-        let entry = self.add(id, None);
+        let entry = self.add(id, OrderId::default());
         self.queue(entry);
     }
 
     /// Gives the id to another order, which takes the place of the first.
     pub fn hand_over(&mut self, entry: u32, order: OrderId) {
-        self.entries[entry as usize].order = Some(order);
+        self.entries[entry as usize].order = order;
     }
 
     /// The order of this entry has ended.
     #[inline]
     pub fn end(&mut self, entry: u32) {
-        self.entries[entry as usize].order = None;
+        self.entries[entry as usize].order = OrderId::default();
         self.queue(entry);
     }
 
@@ -164,7 +167,7 @@ impl Ids {
         }
     }
 
-    fn add(&mut self, id: Id, order: Option<OrderId>) -> u32 {
+    fn add(&mut self, id: Id, order: OrderId) -> u32 {
         let used = self.entries.len() - self.free.len();
         if (used + 1) * 2 > self.table.len() {
             self.grow();
@@ -254,13 +257,17 @@ mod tests {
     #[test]
     fn the_oldest_ended_id_is_forgotten_when_the_queue_is_full() {
         let mut ids = Ids::default();
-        let open = ids.insert(id(1_000_000), OrderId::default());
+        let order = OrderId {
+            sequence: 7,
+            ..OrderId::default()
+        };
+        let open = ids.insert(id(1_000_000), order);
         for n in 0..RECENT_IDS as u32 + 10 {
             ids.insert_ended(id(n));
         }
         assert!(ids.find(&id(9)).is_none());
         assert!(ids.find(&id(10)).is_some());
-        assert_eq!(ids.open_order(&id(1_000_000)), Some(OrderId::default()));
+        assert_eq!(ids.open_order(&id(1_000_000)), Some(order));
         assert_eq!(ids.recent().count(), RECENT_IDS);
         assert_eq!(ids.recent().next(), Some(id(10)));
         assert_eq!(ids.open(), 1);
@@ -278,7 +285,7 @@ mod tests {
                 match (ids.find(&id(n)), ends) {
                     (None, _) => {
                         prop_assert!(!open.contains(&n) && !ended.contains(&n));
-                        ids.insert(id(n), OrderId { sequence: n.into(), ..OrderId::default() });
+                        ids.insert(id(n), OrderId { sequence: u64::from(n) + 1, ..OrderId::default() });
                         open.push(n);
                     }
                     (Some(entry), true) if ids.order(entry).is_some() => {
@@ -287,7 +294,7 @@ mod tests {
                         ended.push_back(n);
                     }
                     (Some(entry), _) => {
-                        let expected = open.contains(&n).then_some(u64::from(n));
+                        let expected = open.contains(&n).then_some(u64::from(n) + 1);
                         prop_assert_eq!(ids.order(entry).map(|o| o.sequence), expected);
                     }
                 }
