@@ -86,13 +86,11 @@ impl Venue {
             0
         };
         let mut reused = None;
-        if named {
-            if let Some(entry) = ids.find_hashed(&order.client_order_id, id_hash) {
-                if replaced.is_none() || ids.order(entry) != replaced {
-                    return Err(RejectReason::DuplicateClientOrderId);
-                }
-                reused = Some(entry);
+        if named && let Some(entry) = ids.find_hashed(&order.client_order_id, id_hash) {
+            if replaced.is_none() || ids.order(entry) != replaced {
+                return Err(RejectReason::DuplicateClientOrderId);
             }
+            reused = Some(entry);
         }
         let stays = order.stop.is_some()
             || (order.order_type == OrderType::Limit && can_rest(order.time_in_force));
@@ -115,10 +113,9 @@ impl Venue {
         let account = seat.hold_account(order.side);
         let available = Amount(self.ledger.balance(account).available.0 + released.0);
         let sequence = self.last_order_sequence + 1;
-        assert!(
-            sequence < OrderId::SEQUENCE_END,
-            "invariant: acceptances are below 2^56"
-        );
+        if sequence >= OrderId::SEQUENCE_END {
+            return Err(RejectReason::Overflow);
+        }
         let book = &self.books[at];
         let (hold, entry) = if enters_now {
             plan(market, book, seat, order, rates, available, sequence)?
