@@ -9,7 +9,7 @@ use everopen_domain::{
 
 use crate::arithmetic::{band_top, cost, floor_to_lot};
 use crate::floor::{entering_rate, resting_rate};
-use crate::ids::{NONE, hash};
+use crate::ids::{Found, NONE, hash};
 use crate::market::{Accepted, Market, OpenOrder, Seat, State};
 use crate::matching::{Budget, Entry, largest_size};
 use crate::rules::{can_rest, check_largest_notional, check_order, check_phase};
@@ -86,11 +86,14 @@ impl Venue {
             0
         };
         let mut reused = None;
-        if named && let Some(entry) = ids.find_hashed(&order.client_order_id, id_hash) {
-            if replaced.is_none() || ids.order(entry) != replaced {
-                return Err(RejectReason::DuplicateClientOrderId);
+        if named {
+            match ids.find(&order.client_order_id, id_hash) {
+                None => {}
+                Some(Found::Open(entry)) if Some(ids.order(entry)) == replaced => {
+                    reused = Some(entry);
+                }
+                Some(_) => return Err(RejectReason::DuplicateClientOrderId),
             }
-            reused = Some(entry);
         }
         let stays = order.stop.is_some()
             || (order.order_type == OrderType::Limit && can_rest(order.time_in_force));

@@ -197,7 +197,7 @@ impl Venue {
                 return wrong;
             }
             for id in recent {
-                if id.is_empty() || ids.find(id).is_some() {
+                if id.is_empty() || ids.contains(id) {
                     return wrong;
                 }
                 ids.insert_ended(*id);
@@ -320,7 +320,7 @@ impl Venue {
         let ids = &mut self.members[snapshot.member.0 as usize].client_order_ids;
         let client_entry = if details.client_order_id.is_empty() {
             NONE
-        } else if ids.find(&details.client_order_id).is_some() {
+        } else if ids.contains(&details.client_order_id) {
             return Err(wrong);
         } else {
             ids.insert(&details.client_order_id, hash(&details.client_order_id), id)
