@@ -2,13 +2,14 @@
 //! a message sent twice is refused the second time.
 //!
 //! Ended ids stand in a ring in the order of their ends, so that the one to forget is always the
-//! next in memory; open ones in a slab. A small table with open addressing finds each. Tables are
-//! never iterated in a way that reaches anybody. Each member has tables of its own: ids chosen to
+//! next in memory; open ones in a slab. A table of places finds each. Tables are
+//! never iterated, and rehashing reaches nobody. Each member has tables of its own: ids chosen to
 //! collide slow down only the lookups of the member who chose them.
 
 use alloc::vec::Vec;
 
 use everopen_domain::{OrderId, Text};
+use hashbrown::HashTable;
 
 /// How many ended ids of a member are still refused.
 pub(crate) const RECENT_IDS: usize = 4096;
@@ -43,10 +44,10 @@ pub(crate) enum Found {
 /// The ids of one member.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ids {
-    open: Table<u32>,
+    open: HashTable<u32>,
     entries: Vec<Open>,
     free: Vec<u32>,
-    ended: Table<u16>,
+    ended: HashTable<u32>,
     ring: Vec<Ended>,
     /// The oldest of a full ring.
     oldest: usize,
@@ -83,7 +84,9 @@ impl Ids {
         if let Some(entry) = self.find_open(id, hash) {
             return Some(Found::Open(entry));
         }
-        let ended = self.ended.find(hash, |at| self.ring[at].id == *id);
+        let ended = self
+            .ended
+            .find(spread(hash), |at| self.ring[*at as usize].id == *id);
         ended.map(|_| Found::Ended)
     }
 
@@ -94,9 +97,10 @@ impl Ids {
 
     #[inline]
     fn find_open(&self, id: &Id, hash: u32) -> Option<u32> {
-        self.open
-            .find(hash, |at| self.entries[at].id == *id)
-            .map(|at| at as u32)
+        let found = self
+            .open
+            .find(spread(hash), |at| self.entries[*at as usize].id == *id);
+        found.copied()
     }
 
     /// The open order of an entry.
@@ -133,8 +137,9 @@ impl Ids {
                 self.entries.len() - 1
             }
         };
-        self.open
-            .insert(hash, at, self.entries.len() - self.free.len());
+        self.open.insert_unique(spread(hash), at as u32, |at| {
+            spread(self.entries[*at as usize].hash)
+        });
         at as u32
     }
 
@@ -147,7 +152,7 @@ impl Ids {
     #[inline]
     pub fn end(&mut self, entry: u32) {
         let Open { id, hash, .. } = self.entries[entry as usize];
-        self.open.remove(hash, entry as usize);
+        remove(&mut self.open, hash, entry);
         self.free.push(entry);
         self.insert_ended_hashed(id, hash);
     }
@@ -160,17 +165,19 @@ impl Ids {
     #[inline]
     fn insert_ended_hashed(&mut self, id: Id, hash: u32) {
         let ended = Ended { id, hash };
-        if self.ring.len() < RECENT_IDS {
+        let at = if self.ring.len() < RECENT_IDS {
             self.ring.push(ended);
-            self.ended
-                .insert(hash, self.ring.len() - 1, self.ring.len());
-            return;
-        }
-        let at = self.oldest;
-        self.ended.remove(self.ring[at].hash, at);
-        self.ring[at] = ended;
-        self.ended.insert(hash, at, self.ring.len());
-        self.oldest = if at + 1 == RECENT_IDS { 0 } else { at + 1 };
+            self.ring.len() - 1
+        } else {
+            let at = self.oldest;
+            self.oldest = if at + 1 == RECENT_IDS { 0 } else { at + 1 };
+            remove(&mut self.ended, self.ring[at].hash, at as u32);
+            self.ring[at] = ended;
+            at
+        };
+        self.ended.insert_unique(spread(hash), at as u32, |at| {
+            spread(self.ring[*at as usize].hash)
+        });
     }
 
     /// Ended ids that are still refused, oldest first.
@@ -185,126 +192,17 @@ impl Ids {
     }
 }
 
-/// What a table's slots are made of: part of a hash, and an index.
-trait Word: Copy + Eq {
-    const EMPTY: Self;
-    fn of_hash(hash: u32) -> Self;
-    fn of_index(index: usize) -> Self;
-    fn get(self) -> usize;
-}
-
-impl Word for u16 {
-    const EMPTY: Self = u16::MAX;
-    fn of_hash(hash: u32) -> Self {
-        hash as u16
-    }
-    fn of_index(index: usize) -> Self {
-        index as u16
-    }
-    fn get(self) -> usize {
-        usize::from(self)
+#[inline]
+fn remove(table: &mut HashTable<u32>, hash: u32, index: u32) {
+    if let Ok(entry) = table.find_entry(spread(hash), |at| *at == index) {
+        entry.remove();
     }
 }
 
-impl Word for u32 {
-    const EMPTY: Self = u32::MAX;
-    fn of_hash(hash: u32) -> Self {
-        hash
-    }
-    fn of_index(index: usize) -> Self {
-        index as u32
-    }
-    fn get(self) -> usize {
-        self as usize
-    }
-}
-
-/// Open addressing: tag and index per slot, the tag's low bits being the slot's home. At most
-/// three quarters full; tags have enough bits for every size that their indexes can fill.
-#[derive(Clone, Debug)]
-struct Table<W> {
-    slots: Vec<(W, W)>,
-}
-
-impl<W> Default for Table<W> {
-    fn default() -> Self {
-        Self { slots: Vec::new() }
-    }
-}
-
-impl<W: Word> Table<W> {
-    #[inline]
-    fn find(&self, hash: u32, is: impl Fn(usize) -> bool) -> Option<usize> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let wanted = W::of_hash(hash);
-        let mut at = wanted.get() & mask;
-        loop {
-            let (tag, index) = self.slots[at];
-            if index == W::EMPTY {
-                return None;
-            }
-            if tag == wanted && is(index.get()) {
-                return Some(index.get());
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    /// Adds an index; `used` is how many there are then.
-    #[inline]
-    fn insert(&mut self, hash: u32, index: usize, used: usize) {
-        if used * 4 > self.slots.len() * 3 {
-            self.grow();
-        }
-        self.place(W::of_hash(hash), W::of_index(index));
-    }
-
-    #[inline]
-    fn place(&mut self, tag: W, index: W) {
-        let mask = self.slots.len() - 1;
-        let mut at = tag.get() & mask;
-        while self.slots[at].1 != W::EMPTY {
-            at = (at + 1) & mask;
-        }
-        self.slots[at] = (tag, index);
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let len = (self.slots.len() * 2).max(64);
-        let old = core::mem::replace(&mut self.slots, alloc::vec![(W::EMPTY, W::EMPTY); len]);
-        for (tag, index) in old {
-            if index != W::EMPTY {
-                self.place(tag, index);
-            }
-        }
-    }
-
-    /// Takes an index out; what stands behind it in its run moves up, so that no gap parts a run.
-    #[inline]
-    fn remove(&mut self, hash: u32, index: usize) {
-        let mask = self.slots.len() - 1;
-        let index = W::of_index(index);
-        let mut gap = W::of_hash(hash).get() & mask;
-        while self.slots[gap].1 != index {
-            gap = (gap + 1) & mask;
-        }
-        let mut at = gap;
-        loop {
-            at = (at + 1) & mask;
-            let (tag, moved) = self.slots[at];
-            if moved == W::EMPTY {
-                break;
-            }
-            // It may move up to the gap unless its home lies behind the gap.
-            let home = tag.get() & mask;
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) {
-                self.slots[gap] = (tag, moved);
-                gap = at;
-            }
-        }
-        self.slots[gap] = (W::EMPTY, W::EMPTY);
-    }
+/// A stored hash as the tables want it: well mixed at both ends.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
