@@ -116,7 +116,7 @@ impl Replayed {
         let side = |side| {
             let book = self.venue.book(instrument)?;
             let level = book.levels(side).next()?;
-            Some((level.price, Quantity(u64::try_from(level.visible).unwrap_or(u64::MAX))))
+            Some((level.price, level.visible))
         };
         (side(Side::Buy), side(Side::Sell))
     }

@@ -429,12 +429,7 @@ fn product_funds(product: &Product, what: &str, text: &str) -> Result<Amount> {
     parse(what, text, decimal::parse_amount(text, product.quote.decimals)).map(Amount)
 }
 
-/// A transfer by its number or by the id that the API shows.
+/// A transfer by the number that the API shows as its id.
 fn transfer_id(text: &str) -> Result<TransferId> {
-    if let Ok(number) = text.parse() {
-        return Ok(TransferId(number));
-    }
-    everopen_views::uuid::transfer_from_text(text)
-        .ok_or_else(|| anyhow!("{text:?} is not the number or the id of a transfer"))
+    parse("transfer", text, text.parse()).map(TransferId)
 }
-

@@ -26,9 +26,6 @@ impl Counts {
         self.rejected.fetch_add(count(|e| matches!(e, Event::OrderRejected { .. })), Relaxed);
     }
 
-    pub fn trades(&self) -> u64 {
-        self.trades.load(Relaxed)
-    }
 }
 
 /// How often the summary is redrawn.
