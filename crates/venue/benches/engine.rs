@@ -16,7 +16,7 @@ use everopen_testkit::{Args, CountingAllocator, Engine, MakeEngine, bench};
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Members on each side.
-const MEMBERS_PER_SIDE: u32 = 64;
+const MEMBERS_PER_SIDE: u32 = 8;
 
 struct Venue(Driver);
 

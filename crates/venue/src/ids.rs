@@ -33,7 +33,7 @@ const _: () = assert!(size_of::<Entry>() == 64);
 /// The ids of one member.
 #[derive(Clone, Debug)]
 pub(crate) struct Ids {
-    /// Hash and entry, [`NONE`] where empty; a power of two, at most half full.
+    /// Hash and entry, [`NONE`] where empty; a power of two, at most three quarters full.
     table: Vec<(u32, u32)>,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -57,7 +57,7 @@ impl Default for Ids {
 
 /// Folded multiplication over eight bytes at a time.
 #[inline]
-fn hash(id: &Id) -> u32 {
+pub(crate) fn hash(id: &Id) -> u32 {
     const FIRST: u64 = 0x9e37_79b9_7f4a_7c15;
     const SECOND: u64 = 0xd6e8_feb8_6659_fd93;
     let fold = |a: u64, b: u64| {
@@ -83,10 +83,16 @@ impl Ids {
     /// The entry with this id.
     #[inline]
     pub fn find(&self, id: &Id) -> Option<u32> {
+        self.find_hashed(id, hash(id))
+    }
+
+    /// The entry with this id, given its [`hash`].
+    #[inline]
+    pub fn find_hashed(&self, id: &Id, hash: u32) -> Option<u32> {
         if self.table.is_empty() {
             return None;
         }
-        let (mask, hash) = (self.table.len() - 1, hash(id));
+        let mask = self.table.len() - 1;
         let mut at = hash as usize & mask;
         loop {
             let (tag, entry) = self.table[at];
@@ -113,14 +119,15 @@ impl Ids {
         self.find(id).and_then(|entry| self.order(entry))
     }
 
-    /// Adds an id of an open order that is not there yet.
-    pub fn insert(&mut self, id: Id, order: OrderId) -> u32 {
-        self.add(id, order)
+    /// Adds an id of an open order that is not there yet, given its [`hash`].
+    #[inline]
+    pub fn insert(&mut self, id: &Id, hash: u32, order: OrderId) -> u32 {
+        self.add(id, hash, order)
     }
 
     /// Adds an id that ended at once, and is not there yet.
     pub fn insert_ended(&mut self, id: Id) {
-        let entry = self.add(id, OrderId::default());
+        let entry = self.add(&id, hash(&id), OrderId::default());
         self.queue(entry);
     }
 
@@ -167,18 +174,18 @@ impl Ids {
         }
     }
 
-    fn add(&mut self, id: Id, order: OrderId) -> u32 {
+    fn add(&mut self, id: &Id, hash: u32, order: OrderId) -> u32 {
         let used = self.entries.len() - self.free.len();
-        if (used + 1) * 2 > self.table.len() {
+        if (used + 1) * 4 > self.table.len() * 3 {
             self.grow();
         }
         let entry = Entry {
-            hash: hash(&id),
-            id,
+            hash,
+            id: *id,
             younger: NONE,
             order,
         };
-        let tag = entry.hash;
+        let tag = hash;
         let at = match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -261,7 +268,7 @@ mod tests {
             sequence: 7,
             ..OrderId::default()
         };
-        let open = ids.insert(id(1_000_000), order);
+        let open = ids.insert(&id(1_000_000), hash(&id(1_000_000)), order);
         for n in 0..RECENT_IDS as u32 + 10 {
             ids.insert_ended(id(n));
         }
@@ -285,7 +292,7 @@ mod tests {
                 match (ids.find(&id(n)), ends) {
                     (None, _) => {
                         prop_assert!(!open.contains(&n) && !ended.contains(&n));
-                        ids.insert(id(n), OrderId { sequence: u64::from(n) + 1, ..OrderId::default() });
+                        ids.insert(&id(n), hash(&id(n)), OrderId { sequence: u64::from(n) + 1, ..OrderId::default() });
                         open.push(n);
                     }
                     (Some(entry), true) if ids.order(entry).is_some() => {

@@ -17,7 +17,7 @@ use everopen_ledger::Ledger;
 use crate::admin::{check_limits, check_member_limits, check_order_limits, check_tiers};
 use crate::amend::exact_resting_hold;
 use crate::auction::is_crossed;
-use crate::ids::{NONE, RECENT_IDS};
+use crate::ids::{NONE, RECENT_IDS, hash};
 use crate::market::{Accepted, Market, OpenOrder, State};
 use crate::member::{Member, Volume};
 use crate::rules::can_rest;
@@ -89,6 +89,9 @@ impl core::error::Error for RestoreError {
     }
 }
 
+/// No venue counts this far: so that counting on never overflows.
+const COUNT_END: u64 = 1 << 62;
+
 type Restored = Result<(), RestoreError>;
 
 impl Venue {
@@ -107,6 +110,9 @@ impl Venue {
         };
         if snapshot.last_order_sequence >= OrderId::SEQUENCE_END {
             return Err(RestoreError::Order(OrderId::default()));
+        }
+        if snapshot.last_transfer.0 >= COUNT_END {
+            return Err(RestoreError::Withdrawals);
         }
         venue.restore_assets(snapshot)?;
         venue.restore_schedules(snapshot)?;
@@ -245,7 +251,8 @@ impl Venue {
             .iter()
             .any(|m| (m.instrument.base, m.instrument.quote) == pair);
         // Every trade has a sequence of its own and moves the last price.
-        let counted = snapshot.last_trade.0 <= snapshot.sequence
+        let counted = snapshot.sequence < COUNT_END
+            && snapshot.last_trade.0 <= snapshot.sequence
             && (snapshot.last_trade.0 == 0) == (snapshot.last_price == Price::ZERO)
             && snapshot.last_price <= Price::MAX
             && snapshot.reference_price <= Price::MAX;
@@ -316,7 +323,7 @@ impl Venue {
         } else if ids.find(&details.client_order_id).is_some() {
             return Err(wrong);
         } else {
-            ids.insert(details.client_order_id, id)
+            ids.insert(&details.client_order_id, hash(&details.client_order_id), id)
         };
         let expiry = if details.time_in_force == TimeInForce::GoodTillTime {
             if details.expires_at <= self.time {
