@@ -1,11 +1,13 @@
 //! Orders as their member sees them.
 
 use everopen_domain::{
-    Amount, DoneReason, InstrumentId, MemberId, NewOrder, OrderId, Price, Quantity, Rate, Timestamp,
+    Amount, DoneReason, InstrumentId, MemberId, NewOrder, OrderId, Price, Quantity, Rate, Side,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::member::Page;
+use crate::reference::Product;
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +55,11 @@ pub struct OrderView {
     /// All that is left, hidden part included; zero for an order by funds alone. Once it is over,
     /// what was not filled.
     pub remaining: Quantity,
-    /// What was last held for it.
+    /// What is held for it: quote atoms for a buy, base atoms for a sell. Exact after every command;
+    /// within one, an order on its way into the book may hold less.
     pub hold: Amount,
+    /// Its exact fees so far, in millionths of a quote atom; [`OrderView::fees`] is that rounded up.
+    pub(crate) fee_parts: i128,
     /// The maker rate that it is charged.
     pub maker_rate: Rate,
     /// The taker rate that it is charged.
@@ -76,12 +81,33 @@ impl OrderView {
         (self.details.price != Price::ZERO).then_some(self.details.price)
     }
 
+    /// What a resting order holds: base atoms of a sell; notional and maker fee of a buy, less what
+    /// earlier fees were rounded up by. A rebate is not counted on.
+    pub(crate) fn resting_hold(&self, product: &Product) -> Amount {
+        match self.details.side {
+            Side::Sell => product.base_atoms(self.remaining),
+            Side::Buy => {
+                let notional = product.notional(self.details.price, self.remaining).0;
+                let rate = i128::from(self.maker_rate.0.max(0));
+                let parts = i128::from(Rate::ONE);
+                let slack = match rate {
+                    0 => 0,
+                    _ => self.fees.0.saturating_mul(parts) - self.fee_parts,
+                };
+                // Rounded up; split so that nothing overflows.
+                let rest = notional % parts * rate - slack;
+                let fee = notional / parts * rate - (-rest).div_euclid(parts);
+                Amount(notional + fee)
+            }
+        }
+    }
+
     /// What is left of its funds, zero for an order without.
     pub fn remaining_funds(&self) -> Amount {
         // A buy's funds include its fee; a sell's are proceeds before fee.
         let used = match self.details.side {
-            everopen_domain::Side::Buy => self.executed_value.0.saturating_add(self.fees.0),
-            everopen_domain::Side::Sell => self.executed_value.0,
+            Side::Buy => self.executed_value.0.saturating_add(self.fees.0),
+            Side::Sell => self.executed_value.0,
         };
         Amount(self.details.funds.0.saturating_sub(used).max(0))
     }

@@ -58,6 +58,14 @@ impl Product {
         Decimal::amount(amount, self.quote.decimals)
     }
 
+    /// Price × size in atoms of the quote asset.
+    pub fn notional(&self, price: Price, size: Quantity) -> Amount {
+        let used = self.instrument.price_decimals + self.instrument.size_decimals;
+        let scale = 10_i128.pow(u32::from(self.quote.decimals - used));
+        let product = i128::from(price.0).saturating_mul(i128::from(size.0));
+        Amount(product.saturating_mul(scale))
+    }
+
     /// A size in atoms of the base asset.
     pub fn base_atoms(&self, size: Quantity) -> Amount {
         let places = self.base.decimals - self.instrument.size_decimals;

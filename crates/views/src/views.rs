@@ -191,6 +191,7 @@ impl Views {
                     fees: Amount::ZERO,
                     remaining: details.size,
                     hold,
+                    fee_parts: 0,
                     maker_rate,
                     taker_rate,
                     status: match details.stop {
@@ -232,9 +233,12 @@ impl Views {
                         visible,
                     },
                 );
-                if let Some(view) = state.member(member).order_mut(order) {
+                let (markets, members) = (&state.markets, &mut state.members);
+                let product = &markets[order.instrument.0 as usize].product;
+                if let Some(view) = members[member.0 as usize].order_mut(order) {
                     view.status = OrderStatus::Open;
                     view.remaining = remaining;
+                    view.hold = view.resting_hold(product);
                 }
             }
             Event::OrderAmended {
@@ -365,6 +369,7 @@ impl Views {
         );
         let base_atoms = market.product.base_atoms(quantity);
         let (base, quote) = (market.product.base.id, market.product.quote.id);
+        let instrument = maker_order.instrument.0 as usize;
         let sides = [
             (maker, maker_order, maker_side, maker_fee, Liquidity::Maker),
             (
@@ -380,10 +385,8 @@ impl Views {
                 Liquidity::Maker => maker_remaining,
                 Liquidity::Taker => taker_remaining,
             };
-            let records = state.member(member);
-            if let Some(view) = records.order_mut(order) {
-                view.remaining = remaining;
-            }
+            let (markets, members) = (&state.markets, &mut state.members);
+            let records = &mut members[member.0 as usize];
             records.add_fill(
                 &config,
                 FillView {
@@ -400,11 +403,24 @@ impl Views {
                     created_at: time,
                 },
             );
-            records
-                .volumes
-                .entry(quote)
-                .or_default()
-                .add(time.day(), notional);
+            // A member that trades with itself earns no lower fees by it.
+            if maker != taker {
+                let volume = records.volumes.entry(quote).or_default();
+                volume.add(time.day(), notional);
+            }
+            if let Some(view) = records.order_mut(order) {
+                let rests = auction || liquidity == Liquidity::Maker;
+                let rate = if rests {
+                    view.maker_rate
+                } else {
+                    view.taker_rate
+                };
+                view.fee_parts += notional.0.saturating_mul(i128::from(rate.0));
+                view.remaining = remaining;
+                if rests {
+                    view.hold = view.resting_hold(&markets[instrument].product);
+                }
+            }
             let detail = LedgerDetail::Trade {
                 order,
                 trade,
