@@ -7,4 +7,5 @@ mod money;
 mod openapi;
 mod orders;
 mod support;
+mod websocket;
 mod wrong_input;

@@ -220,6 +220,10 @@ async fn every_kind_of_order_is_taken() {
     assert_eq!(funds["funds"], "5.0000000000");
     assert!(funds.get("size").is_none() && funds.get("price").is_none());
     assert_ne!(funds["filled_size"], "0.00000000");
+    assert_eq!(
+        funds["done_reason"], "filled",
+        "its funds are used: that is all it was to do"
+    );
 
     let ioc = place(
         &mut client,
