@@ -24,14 +24,16 @@ struct Entry {
     hash: u32,
     /// The next younger ended entry.
     younger: u32,
-    /// The open order, or none if it has ended.
-    order: Option<OrderId>,
+    /// The open order; the default, which no order has, if it has ended.
+    order: OrderId,
 }
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 /// The ids of one member.
 #[derive(Clone, Debug)]
 pub(crate) struct Ids {
-    /// Hash and entry, [`NONE`] where empty; a power of two, at most half full.
+    /// Hash and entry, [`NONE`] where empty; a power of two, at most three quarters full.
     table: Vec<(u32, u32)>,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -55,7 +57,7 @@ impl Default for Ids {
 
 /// Folded multiplication over eight bytes at a time.
 #[inline]
-fn hash(id: &Id) -> u32 {
+pub(crate) fn hash(id: &Id) -> u32 {
     const FIRST: u64 = 0x9e37_79b9_7f4a_7c15;
     const SECOND: u64 = 0xd6e8_feb8_6659_fd93;
     let fold = |a: u64, b: u64| {
@@ -81,10 +83,16 @@ impl Ids {
     /// The entry with this id.
     #[inline]
     pub fn find(&self, id: &Id) -> Option<u32> {
+        self.find_hashed(id, hash(id))
+    }
+
+    /// The entry with this id, given its [`hash`].
+    #[inline]
+    pub fn find_hashed(&self, id: &Id, hash: u32) -> Option<u32> {
         if self.table.is_empty() {
             return None;
         }
-        let (mask, hash) = (self.table.len() - 1, hash(id));
+        let mask = self.table.len() - 1;
         let mut at = hash as usize & mask;
         loop {
             let (tag, entry) = self.table[at];
@@ -101,7 +109,8 @@ impl Ids {
     /// The open order of an entry, or none if it has ended.
     #[inline]
     pub fn order(&self, entry: u32) -> Option<OrderId> {
-        self.entries[entry as usize].order
+        let order = self.entries[entry as usize].order;
+        (order.sequence != 0).then_some(order)
     }
 
     /// The open order with this id.
@@ -110,26 +119,27 @@ impl Ids {
         self.find(id).and_then(|entry| self.order(entry))
     }
 
-    /// Adds an id of an open order that is not there yet.
-    pub fn insert(&mut self, id: Id, order: OrderId) -> u32 {
-        self.add(id, Some(order))
+    /// Adds an id of an open order that is not there yet, given its [`hash`].
+    #[inline]
+    pub fn insert(&mut self, id: &Id, hash: u32, order: OrderId) -> u32 {
+        self.add(id, hash, order)
     }
 
     /// Adds an id that ended at once, and is not there yet.
     pub fn insert_ended(&mut self, id: Id) {
-        let entry = self.add(id, None);
+        let entry = self.add(&id, hash(&id), OrderId::default());
         self.queue(entry);
     }
 
     /// Gives the id to another order, which takes the place of the first.
     pub fn hand_over(&mut self, entry: u32, order: OrderId) {
-        self.entries[entry as usize].order = Some(order);
+        self.entries[entry as usize].order = order;
     }
 
     /// The order of this entry has ended.
     #[inline]
     pub fn end(&mut self, entry: u32) {
-        self.entries[entry as usize].order = None;
+        self.entries[entry as usize].order = OrderId::default();
         self.queue(entry);
     }
 
@@ -164,18 +174,18 @@ impl Ids {
         }
     }
 
-    fn add(&mut self, id: Id, order: Option<OrderId>) -> u32 {
+    fn add(&mut self, id: &Id, hash: u32, order: OrderId) -> u32 {
         let used = self.entries.len() - self.free.len();
-        if (used + 1) * 2 > self.table.len() {
+        if (used + 1) * 4 > self.table.len() * 3 {
             self.grow();
         }
         let entry = Entry {
-            hash: hash(&id),
-            id,
+            hash,
+            id: *id,
             younger: NONE,
             order,
         };
-        let tag = entry.hash;
+        let tag = hash;
         let at = match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -254,13 +264,17 @@ mod tests {
     #[test]
     fn the_oldest_ended_id_is_forgotten_when_the_queue_is_full() {
         let mut ids = Ids::default();
-        let open = ids.insert(id(1_000_000), OrderId::default());
+        let order = OrderId {
+            sequence: 7,
+            ..OrderId::default()
+        };
+        let open = ids.insert(&id(1_000_000), hash(&id(1_000_000)), order);
         for n in 0..RECENT_IDS as u32 + 10 {
             ids.insert_ended(id(n));
         }
         assert!(ids.find(&id(9)).is_none());
         assert!(ids.find(&id(10)).is_some());
-        assert_eq!(ids.open_order(&id(1_000_000)), Some(OrderId::default()));
+        assert_eq!(ids.open_order(&id(1_000_000)), Some(order));
         assert_eq!(ids.recent().count(), RECENT_IDS);
         assert_eq!(ids.recent().next(), Some(id(10)));
         assert_eq!(ids.open(), 1);
@@ -278,7 +292,7 @@ mod tests {
                 match (ids.find(&id(n)), ends) {
                     (None, _) => {
                         prop_assert!(!open.contains(&n) && !ended.contains(&n));
-                        ids.insert(id(n), OrderId { sequence: n.into(), ..OrderId::default() });
+                        ids.insert(&id(n), hash(&id(n)), OrderId { sequence: u64::from(n) + 1, ..OrderId::default() });
                         open.push(n);
                     }
                     (Some(entry), true) if ids.order(entry).is_some() => {
@@ -287,7 +301,7 @@ mod tests {
                         ended.push_back(n);
                     }
                     (Some(entry), _) => {
-                        let expected = open.contains(&n).then_some(u64::from(n));
+                        let expected = open.contains(&n).then_some(u64::from(n) + 1);
                         prop_assert_eq!(ids.order(entry).map(|o| o.sequence), expected);
                     }
                 }

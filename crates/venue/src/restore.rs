@@ -17,7 +17,7 @@ use everopen_ledger::Ledger;
 use crate::admin::{check_limits, check_member_limits, check_order_limits, check_tiers};
 use crate::amend::exact_resting_hold;
 use crate::auction::is_crossed;
-use crate::ids::{NONE, RECENT_IDS};
+use crate::ids::{NONE, RECENT_IDS, hash};
 use crate::market::{Accepted, Market, OpenOrder, State};
 use crate::member::{Member, Volume};
 use crate::rules::can_rest;
@@ -316,7 +316,7 @@ impl Venue {
         } else if ids.find(&details.client_order_id).is_some() {
             return Err(wrong);
         } else {
-            ids.insert(details.client_order_id, id)
+            ids.insert(&details.client_order_id, hash(&details.client_order_id), id)
         };
         let expiry = if details.time_in_force == TimeInForce::GoodTillTime {
             if details.expires_at <= self.time {

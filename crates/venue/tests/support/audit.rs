@@ -17,6 +17,7 @@ pub struct Auditor {
     trades: BTreeMap<InstrumentId, u64>,
     withdrawals: BTreeMap<TransferId, (MemberId, AssetId, i128)>,
     open: BTreeMap<u64, OrderId>,
+    owners: BTreeMap<u64, (MemberId, Side)>,
     last_transfer: u64,
     last_order: u64,
 }
@@ -70,6 +71,18 @@ impl Auditor {
             .iter()
             .filter(|(_, sum)| **sum != 0)
             .map(|((m, a), sum)| (*m, *a, *sum))
+    }
+
+    pub fn open(&self) -> impl Iterator<Item = OrderId> + '_ {
+        self.open.values().copied()
+    }
+
+    pub fn owner(&self, order: OrderId) -> Option<MemberId> {
+        self.owners.get(&order.sequence).map(|(member, _)| *member)
+    }
+
+    pub fn side(&self, order: OrderId) -> Option<Side> {
+        self.owners.get(&order.sequence).map(|(_, side)| *side)
     }
 
     pub fn open_orders(&self) -> usize {

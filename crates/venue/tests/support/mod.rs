@@ -458,3 +458,4 @@ fn tell_one(event: &Event) -> Option<String> {
 }
 
 pub mod audit;
+pub mod generate;

@@ -1,0 +1,34 @@
+//! Measuring, for the benchmarks of the engine's rooms: one reference floor, one way to time, count
+//! and print, so that their figures can be compared. Never part of the product.
+//!
+//! The engine under test comes as a function that makes a fresh [`Engine`]; everything else (the
+//! OBW1 workload, checks against its published totals, interleaved runs, latencies, instruction
+//! and allocation counts) is here:
+//!
+//! ```no_run
+//! use everopen_testkit::{Args, CountingAllocator, Floor, bench};
+//!
+//! #[global_allocator]
+//! static ALLOCATOR: CountingAllocator = CountingAllocator;
+//!
+//! fn main() {
+//!     bench("floor", &Args::parse(), &["d1k"], &[("floor again", Floor::boxed)]);
+//! }
+//! ```
+#![warn(missing_docs)]
+#![deny(unsafe_code)]
+
+mod allocator;
+mod bench;
+mod floor;
+mod instructions;
+mod machine;
+mod report;
+mod timing;
+
+pub use allocator::{CountingAllocator, allocations};
+pub use bench::{Args, Engine, MakeEngine, bench};
+pub use floor::Floor;
+pub use machine::Machine;
+pub use report::{Report, Row, Spread};
+pub use timing::{Latency, Timed, latencies, thread_cpu_ns, timer_cost_ns};

@@ -1,0 +1,64 @@
+//! What the figures were measured on.
+
+use std::fs;
+
+/// Facts of the machine that stand beside every figure.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The processor's name.
+    pub cpu: String,
+    /// How many processors this process may use.
+    pub cpus: usize,
+    /// The load average over one, five and fifteen minutes, as the system writes it.
+    pub load: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The compiler's target features that were switched on beyond the baseline.
+    pub features: String,
+}
+
+impl Machine {
+    /// This machine, now.
+    pub fn now() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpu = read("/proc/cpuinfo")
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+            .map_or_else(|| "unknown".into(), |(_, name)| name.trim().into());
+        let load: Vec<_> = read("/proc/loadavg")
+            .split_whitespace()
+            .take(3)
+            .map(String::from)
+            .collect();
+        Self {
+            cpu,
+            cpus: std::thread::available_parallelism().map_or(0, usize::from),
+            load: load.join(" "),
+            kernel: read("/proc/sys/kernel/osrelease").trim().into(),
+            features: if cfg!(target_feature = "avx2") {
+                "x86-64-v3"
+            } else {
+                "baseline"
+            }
+            .into(),
+        }
+    }
+
+    /// The machine as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "cpu": self.cpu, "cpus": self.cpus, "load": self.load, "kernel": self.kernel,
+            "target_features": self.features,
+        })
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} × {}, Linux {}, load average {}, code for {}",
+            self.cpus, self.cpu, self.kernel, self.load, self.features
+        )
+    }
+}
