@@ -34,7 +34,7 @@
 //! | `OrderAccepted` | `received` | `noop` | nothing |
 //! | `OrderTriggered` | `received` | `noop` | nothing: a stop order enters the market |
 //! | `OrderOpened` | `open` | `open` | puts the order at the end of its price's queue with `remaining_size`, taking it from wherever it was (an iceberg shows its next peak) |
-//! | `Traded` | `match` | `match` | takes `size` from the maker's order, and in an auction (`"auction":true`) also from the taker's; an order with nothing left leaves |
+//! | `Traded` | `match` | `match` | takes `size` from both orders, as far as they are in the book (outside an auction only the maker's is); an order with nothing left leaves |
 //! | `OrderAmended` | `change` | `change` | gives the order `new_size` where it stands; with zero it leaves (`open` brings it back if it rests again). An order that is not in the book stays out |
 //! | `OrderDone` | `done` | `done` | takes the order out, if it is in |
 //!

@@ -74,6 +74,7 @@ object! {
 pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
     let details = &order.details;
     let product = views.product(details.instrument)?;
+    let ended = order.done.map(|done| shown_reason(order, done.reason));
     let is_done = order.status == OrderStatus::Done;
     let size = |size: everopen_domain::Quantity| (size.0 != 0).then(|| Exact(product.size(size)));
     Some(OrderBody {
@@ -116,11 +117,11 @@ pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
         triggered_at: order.triggered_at.map(Time),
         created_at: Time(order.created_at),
         done_at: order.done.map(|done| Time(done.at)),
-        done_reason: order.done.map(|done| match done.reason {
+        done_reason: ended.map(|reason| match reason {
             DoneReason::Filled => "filled",
             DoneReason::Canceled(_) => "canceled",
         }),
-        cancel_reason: order.done.and_then(|done| match done.reason {
+        cancel_reason: ended.and_then(|reason| match reason {
             DoneReason::Filled => None,
             DoneReason::Canceled(reason) => Some(cancel_reason(reason)),
         }),
@@ -136,6 +137,19 @@ pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
         },
         settled: is_done,
     })
+}
+
+/// An order by funds alone has done all that was asked once its funds are used: for its member it
+/// is filled, though the venue ends it with a rest of funds below the price of one lot.
+fn shown_reason(order: &OrderView, reason: DoneReason) -> DoneReason {
+    match reason {
+        DoneReason::Canceled(CancelReason::FundsUsed)
+            if order.is_by_funds() && order.filled.0 > 0 =>
+        {
+            DoneReason::Filled
+        }
+        reason => reason,
+    }
 }
 
 fn cancel_reason(reason: CancelReason) -> &'static str {
