@@ -244,7 +244,7 @@ impl Feed {
     ) -> Result<(), Refusal> {
         let request = request::parse(text)?;
         if let Some(signed) = &request.signed {
-            self.authenticate(session, signed)?;
+            self.authenticate(session, signed, client.address)?;
         }
         match request.action {
             Action::Subscribe => self.subscribe(client, *session, request),
@@ -252,7 +252,12 @@ impl Feed {
         }
     }
 
-    fn authenticate(&self, session: &mut Option<Session>, signed: &Signed) -> Result<(), Refusal> {
+    fn authenticate(
+        &self,
+        session: &mut Option<Session>,
+        signed: &Signed,
+        address: IpAddr,
+    ) -> Result<(), Refusal> {
         let verified = self
             .authenticator
             .verify_ws(
@@ -260,6 +265,7 @@ impl Feed {
                 &signed.passphrase,
                 &signed.timestamp,
                 &signed.signature,
+                address,
             )
             .map_err(|error| Refusal::authentication(error.message))?;
         match session {

@@ -1,6 +1,7 @@
 //! What the feed needs from the rest of the gateway.
 
 use core::fmt;
+use std::net::IpAddr;
 
 use everopen_domain::MemberId;
 
@@ -33,7 +34,7 @@ impl core::error::Error for AuthError {}
 /// Checks the signature of a subscribe: that of `timestamp` + `GET` + `/users/self/verify`.
 pub trait Authenticator: Send + Sync + 'static {
     /// Whose `key` it is, if passphrase, time and signature hold. `timestamp` is as the client
-    /// wrote it.
+    /// wrote it; `address` is where the connection comes from, since a key may be bound to some.
     ///
     /// # Errors
     /// [`AuthError`] with a text for the client.
@@ -43,6 +44,7 @@ pub trait Authenticator: Send + Sync + 'static {
         passphrase: &str,
         timestamp: &str,
         signature: &str,
+        address: IpAddr,
     ) -> Result<Session, AuthError>;
 }
 
