@@ -25,6 +25,9 @@ pub struct Config {
     pub drain_timeout_ms: u32,
     /// Connections at once; more are refused with 503.
     pub connections_max: u32,
+
+    /// Connections at once from one address (IPv6: one /64 network); more are refused with 503.
+    pub connections_per_address_max: u32,
     /// Requests at once; more are refused with 503.
     pub requests_in_flight_max: u32,
     /// Addresses whose rate is counted; when full, newcomers share one allowance.
@@ -57,6 +60,7 @@ impl Default for Config {
             request_timeout_ms: 10_000,
             drain_timeout_ms: 10_000,
             connections_max: 4_096,
+            connections_per_address_max: 1_024,
             requests_in_flight_max: 1_024,
             addresses_max: 65_536,
             public_rate: RateLimit {
@@ -129,6 +133,12 @@ impl Config {
             ("request_timeout_ms", self.request_timeout_ms, 10, LONG),
             ("drain_timeout_ms", self.drain_timeout_ms, 1, LONG),
             ("connections_max", self.connections_max, 1, 1 << 20),
+            (
+                "connections_per_address_max",
+                self.connections_per_address_max,
+                1,
+                1 << 20,
+            ),
             (
                 "requests_in_flight_max",
                 self.requests_in_flight_max,
