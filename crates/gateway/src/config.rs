@@ -21,6 +21,10 @@ pub struct Config {
     pub body_timeout_ms: u32,
     /// How long a request may take once it has arrived; then 504.
     pub request_timeout_ms: u32,
+
+    /// How long a client may leave sent bytes unacknowledged (for instance because it does not
+    /// read) before its connection is given up. Linux only.
+    pub send_timeout_ms: u32,
     /// How long requests may take to end at shutdown.
     pub drain_timeout_ms: u32,
     /// Connections at once; more are refused with 503.
@@ -58,6 +62,7 @@ impl Default for Config {
             header_timeout_ms: 30_000,
             body_timeout_ms: 10_000,
             request_timeout_ms: 10_000,
+            send_timeout_ms: 30_000,
             drain_timeout_ms: 10_000,
             connections_max: 4_096,
             connections_per_address_max: 1_024,
@@ -131,6 +136,7 @@ impl Config {
             ("header_timeout_ms", self.header_timeout_ms, 10, LONG),
             ("body_timeout_ms", self.body_timeout_ms, 10, LONG),
             ("request_timeout_ms", self.request_timeout_ms, 10, LONG),
+            ("send_timeout_ms", self.send_timeout_ms, 10, LONG),
             ("drain_timeout_ms", self.drain_timeout_ms, 1, LONG),
             ("connections_max", self.connections_max, 1, 1 << 20),
             (

@@ -203,6 +203,9 @@ async fn serve_connection(
     };
     // Small replies must not wait for acknowledgments of earlier ones.
     let _ = stream.set_nodelay(true);
+    // A client that never reads would hold its connection for ever; the kernel ends it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, gateway.config.send_timeout_ms);
     let _counted = Counted::new(&gateway.metrics.connections);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
