@@ -57,7 +57,7 @@ impl Book {
                 .heads()
                 .map(|head| {
                     let all = self.slab.queue(head).map(|(_, order)| order.remaining().0);
-                    (self.slab.node(head).order.price, all.map(u128::from).sum())
+                    (self.slab.price(head), all.map(u128::from).sum())
                 })
                 .take_while(move |(price, _): &(Price, u128)| *price >= ask && *price <= bid)
         };
@@ -119,8 +119,8 @@ impl Book {
             let price = price.max(best_ask).min(best_bid);
             let bid_slot = self.sides[Side::Buy as usize].first();
             let ask_slot = self.sides[Side::Sell as usize].first();
-            let bid = self.slab.node(bid_slot).order;
-            let ask = self.slab.node(ask_slot).order;
+            let mut bid = self.slab.order(bid_slot);
+            let mut ask = self.slab.order(ask_slot);
             let (old, new) = if bid.sequence > ask.sequence {
                 (ask_slot, bid_slot)
             } else {
@@ -130,14 +130,16 @@ impl Book {
                 continue;
             }
             let quantity = bid.visible.min(ask.visible);
-            self.slab.node_mut(bid_slot).order.visible.0 -= quantity.0;
-            self.slab.node_mut(ask_slot).order.visible.0 -= quantity.0;
+            bid.visible.0 -= quantity.0;
+            ask.visible.0 -= quantity.0;
+            self.slab.set_visible(bid_slot, bid.visible);
+            self.slab.set_visible(ask_slot, ask.visible);
             volume += u128::from(quantity.0);
             let fill = UncrossFill {
                 maker_slot: old,
-                maker: self.slab.node(old).order,
+                maker: self.slab.order(old),
                 taker_slot: new,
-                taker: self.slab.node(new).order,
+                taker: self.slab.order(new),
                 price,
                 quantity,
             };
@@ -157,7 +159,7 @@ impl Book {
 
     /// True when self-trade prevention did something, false when the orders are to trade.
     fn prevent_self_trade(&mut self, old: Slot, new: Slot, sink: &mut impl UncrossSink) -> bool {
-        match self.slab.node(new).order.self_trade_prevention {
+        match self.slab.order(new).self_trade_prevention {
             SelfTradePrevention::Allow => return false,
             SelfTradePrevention::CancelOldest => self.cancel(old, sink),
             SelfTradePrevention::CancelNewest => self.cancel(new, sink),
@@ -166,7 +168,7 @@ impl Book {
                 self.cancel(new, sink);
             }
             SelfTradePrevention::DecreaseAndCancel => {
-                let remaining = |slot: Slot| self.slab.node(slot).order.remaining();
+                let remaining = |slot: Slot| self.slab.order(slot).remaining();
                 let by = remaining(old).min(remaining(new));
                 self.shrink(old, by, sink);
                 self.shrink(new, by, sink);
@@ -182,12 +184,13 @@ impl Book {
     }
 
     fn shrink(&mut self, slot: Slot, by: Quantity, sink: &mut impl UncrossSink) {
-        let order = &mut self.slab.node_mut(slot).order;
+        let mut order = self.slab.order(slot);
         if order.remaining() == by {
             return self.cancel(slot, sink);
         }
-        decrease(order, by);
-        sink.reduced(slot, order, by);
+        decrease(&mut order, by);
+        self.slab.set_order(slot, &order);
+        sink.reduced(slot, &order, by);
     }
 }
 

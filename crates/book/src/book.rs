@@ -52,7 +52,7 @@ impl Book {
     #[inline]
     pub fn free(&mut self, slot: Slot) {
         assert!(
-            self.slab.node(slot).used == Use::Held,
+            self.slab.link(slot).used == Use::Held,
             "invariant: only a held slot is freed (INV-BOOK-1)"
         );
         self.slab.free(slot);
@@ -69,14 +69,9 @@ impl Book {
             order.is_sound(order.side),
             "invariant: a resting order shows something (INV-BOOK-2)"
         );
-        let node = self.slab.node_mut(slot);
-        assert!(
-            node.used == Use::Held,
-            "invariant: only a held slot rests (INV-BOOK-1)"
-        );
-        node.order = order;
-        node.used = Use::Resting;
-        self.sides[order.side as usize].push(&mut self.slab, slot);
+        self.slab.change(slot, Use::Held, Use::Resting);
+        self.slab.set_order(slot, &order);
+        self.sides[order.side as usize].push(&mut self.slab, slot, order.price.0);
     }
 
     /// Takes a resting order out of the book and frees its slot.
@@ -97,13 +92,8 @@ impl Book {
     /// When no order rests in the slot (INV-BOOK-1).
     #[inline]
     pub fn take_out(&mut self, slot: Slot) -> BookOrder {
-        let node = self.slab.node_mut(slot);
-        assert!(
-            node.used == Use::Resting,
-            "invariant: only a resting order is removed (INV-BOOK-1)"
-        );
-        node.used = Use::Held;
-        let order = node.order;
+        self.slab.change(slot, Use::Resting, Use::Held);
+        let order = self.slab.order(slot);
         self.sides[order.side as usize].unlink(&mut self.slab, slot);
         order
     }
@@ -114,25 +104,22 @@ impl Book {
     /// When no order rests in the slot (INV-BOOK-1), `visible` is zero (INV-BOOK-2) or a size
     /// would grow (INV-BOOK-4).
     pub fn reduce(&mut self, slot: Slot, visible: Quantity, hidden: Quantity) {
-        let node = self.slab.node_mut(slot);
-        assert!(
-            node.used == Use::Resting,
-            "invariant: only a resting order is reduced (INV-BOOK-1)"
-        );
-        let order = &mut node.order;
+        self.slab.change(slot, Use::Resting, Use::Resting);
+        let mut order = self.slab.order(slot);
         assert!(
             visible > Quantity::ZERO && visible <= order.visible && hidden <= order.hidden,
             "invariant: sizes only get smaller in place (INV-BOOK-4)"
         );
         order.visible = visible;
         order.hidden = hidden;
+        self.slab.set_order(slot, &order);
     }
 
     /// The order that rests in `slot`, if it is the one with this sequence.
     #[inline]
-    pub fn get(&self, slot: Slot, sequence: u64) -> Option<&BookOrder> {
-        let node = self.slab.find(slot)?;
-        (node.order.sequence == sequence && node.used == Use::Resting).then_some(&node.order)
+    pub fn get(&self, slot: Slot, sequence: u64) -> Option<BookOrder> {
+        let order = self.slab.find(slot, Use::Resting)?;
+        (order.sequence == sequence).then_some(order)
     }
 
     /// The best price of a side.
@@ -145,7 +132,7 @@ impl Book {
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
         self.sides[side as usize].heads().map(|head| {
             let mut level = Level {
-                price: self.slab.node(head).order.price,
+                price: self.slab.price(head),
                 visible: Quantity::ZERO,
                 orders: 0,
             };
@@ -158,7 +145,7 @@ impl Book {
     }
 
     /// The orders of a side in priority order.
-    pub fn orders(&self, side: Side) -> impl Iterator<Item = (Slot, &BookOrder)> + '_ {
+    pub fn orders(&self, side: Side) -> impl Iterator<Item = (Slot, BookOrder)> + '_ {
         let heads = self.sides[side as usize].heads();
         heads.flat_map(|head| self.slab.queue(head))
     }
@@ -176,16 +163,12 @@ impl Book {
         sequence: u64,
         member: MemberId,
     ) {
-        let node = self.slab.node_mut(slot);
-        assert!(
-            node.used == Use::Held,
-            "invariant: only a held slot waits (INV-BOOK-1)"
-        );
+        self.slab.change(slot, Use::Held, Use::Waiting);
         assert!(
             price <= Price::MAX,
             "invariant: a stop price is in range (INV-BOOK-2)"
         );
-        node.order = BookOrder {
+        let order = BookOrder {
             sequence,
             price,
             member,
@@ -196,12 +179,12 @@ impl Book {
             },
             ..BookOrder::default()
         };
-        node.used = Use::Waiting;
-        self.stops[direction as usize].push(&mut self.slab, slot);
+        self.slab.set_order(slot, &order);
+        self.stops[direction as usize].push(&mut self.slab, slot, price.0);
     }
 
     fn stop(&self, slot: Slot) -> StopOrder {
-        let order = &self.slab.node(slot).order;
+        let order = self.slab.order(slot);
         StopOrder {
             slot,
             sequence: order.sequence,
@@ -225,12 +208,7 @@ impl Book {
     }
 
     fn take_out_stop(&mut self, slot: Slot) -> StopOrder {
-        let node = self.slab.node_mut(slot);
-        assert!(
-            node.used == Use::Waiting,
-            "invariant: only a waiting stop is removed (INV-BOOK-1)"
-        );
-        node.used = Use::Held;
+        self.slab.change(slot, Use::Waiting, Use::Held);
         let stop = self.stop(slot);
         self.stops[stop.direction as usize].unlink(&mut self.slab, slot);
         stop
@@ -238,8 +216,8 @@ impl Book {
 
     /// The stop order that waits in `slot`, if it is the one with this sequence.
     pub fn get_stop(&self, slot: Slot, sequence: u64) -> Option<StopOrder> {
-        let node = self.slab.find(slot)?;
-        (node.order.sequence == sequence && node.used == Use::Waiting).then(|| self.stop(slot))
+        let order = self.slab.find(slot, Use::Waiting)?;
+        (order.sequence == sequence).then(|| self.stop(slot))
     }
 
     /// Takes out the next stop order that a trade at `last_price` triggers, if there is one; its
@@ -303,12 +281,10 @@ impl Book {
             .chain(stops.iter().map(|stop| stop.slot))
             .chain(free.iter().copied());
         for slot in all {
-            match book.slab.find(slot) {
-                Some(node) if node.used == Use::Free => {
-                    book.slab.node_mut(slot).used = Use::Held;
-                }
-                _ => return Err(RestoreError::Slots),
+            if book.slab.find(slot, Use::Free).is_none() {
+                return Err(RestoreError::Slots);
             }
+            book.slab.change(slot, Use::Free, Use::Held);
         }
         for (at, (slot, order)) in orders.iter().enumerate() {
             let side = if at < bids { Side::Buy } else { Side::Sell };

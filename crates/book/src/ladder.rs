@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use crate::Slot;
 use crate::grain::{self, Grain};
-use crate::slab::{NONE, Slab};
+use crate::slab::{Link, NONE, Slab};
 
 /// Bits of a key that say where in its page or branch something lies.
 const DIGIT: u32 = 6;
@@ -129,8 +129,7 @@ impl Ladder {
 
     /// Puts an order at the back of its price's queue.
     #[inline]
-    pub fn push(&mut self, slab: &mut Slab, slot: Slot) {
-        let price = slab.node(slot).order.price.0;
+    pub fn push(&mut self, slab: &mut Slab, slot: Slot, price: u64) {
         let key = match self.grain.count(price) {
             Some(count) => count ^ self.flip,
             None => self.refine(slab, price),
@@ -148,7 +147,7 @@ impl Ladder {
         let queue = &mut page.levels[digit(key, 0) as usize];
         let prev = if page.occupied & bit(key) != 0 {
             let prev = queue.tail;
-            slab.node_mut(prev).next = slot;
+            slab.link_mut(prev).next = slot;
             prev
         } else {
             queue.head = slot;
@@ -160,42 +159,42 @@ impl Ladder {
             NONE
         };
         queue.tail = slot;
-        let node = slab.node_mut(slot);
-        node.prev = prev;
-        node.next = NONE;
-        node.page = at;
-        node.at = digit(key, 0) as u8;
+        let link = slab.link_mut(slot);
+        link.prev = prev;
+        link.next = NONE;
+        link.page = at;
+        link.at = digit(key, 0) as u8;
     }
 
     /// Takes an order out of its queue.
     #[inline]
     pub fn unlink(&mut self, slab: &mut Slab, slot: Slot) {
-        let &crate::slab::Node {
+        let &Link {
             prev,
             next,
             page: at,
             at: key,
-            order,
             ..
-        } = slab.node(slot);
+        } = slab.link(slot);
         let page = &mut self.pages[at as usize];
         let queue = &mut page.levels[key as usize & (DIGITS - 1)];
         if prev == NONE {
             queue.head = next;
         } else {
-            slab.node_mut(prev).next = next;
+            slab.link_mut(prev).next = next;
         }
         if next == NONE {
             queue.tail = prev;
         } else {
-            slab.node_mut(next).prev = prev;
+            slab.link_mut(next).prev = prev;
         }
         if prev & next == NONE {
+            let was_best = at == self.best_page && page.occupied.trailing_zeros() == u32::from(key);
             page.occupied &= !bit(u64::from(key));
             if page.occupied == 0 {
                 self.drop_page(at);
             }
-            if order.price.0 ^ self.flip == self.best {
+            if was_best {
                 self.seek_best(slab);
             }
         }
@@ -203,23 +202,23 @@ impl Ladder {
 
     /// Moves an order to the back of its queue.
     pub fn requeue(&mut self, slab: &mut Slab, slot: Slot) {
-        let node = *slab.node(slot);
-        if node.next == NONE {
+        let link = *slab.link(slot);
+        if link.next == NONE {
             return;
         }
-        let queue = &mut self.pages[node.page as usize].levels[node.at as usize & (DIGITS - 1)];
-        if node.prev == NONE {
-            queue.head = node.next;
+        let queue = &mut self.pages[link.page as usize].levels[link.at as usize & (DIGITS - 1)];
+        if link.prev == NONE {
+            queue.head = link.next;
         } else {
-            slab.node_mut(node.prev).next = node.next;
+            slab.link_mut(link.prev).next = link.next;
         }
-        slab.node_mut(node.next).prev = node.prev;
+        slab.link_mut(link.next).prev = link.prev;
         let tail = queue.tail;
         queue.tail = slot;
-        slab.node_mut(tail).next = slot;
-        let node = slab.node_mut(slot);
-        node.prev = tail;
-        node.next = NONE;
+        slab.link_mut(tail).next = slot;
+        let link = slab.link_mut(slot);
+        link.prev = tail;
+        link.next = NONE;
     }
 
     /// The first order of each level, best level first.
@@ -247,7 +246,7 @@ impl Ladder {
             }
             self.best_page = self.first_page(self.root);
         }
-        self.best = slab.node(self.first()).order.price.0 ^ self.flip;
+        self.best = slab.price(self.first()).0 ^ self.flip;
     }
 
     /// The best page at or below a root or child.
@@ -419,18 +418,18 @@ impl Ladder {
         };
         let keys: Vec<u64> = heads
             .iter()
-            .map(|slot| count(slab.node(*slot).order.price.0))
+            .map(|slot| count(slab.price(*slot).0))
             .collect();
         let wanted = count(price);
         for (head, key) in heads.into_iter().zip(keys) {
             let at = self.page_of(key >> DIGIT);
             let (mut slot, mut tail) = (head, head);
             while slot != NONE {
-                let node = slab.node_mut(slot);
-                node.page = at;
-                node.at = digit(key, 0) as u8;
+                let link = slab.link_mut(slot);
+                link.page = at;
+                link.at = digit(key, 0) as u8;
                 tail = slot;
-                slot = node.next;
+                slot = link.next;
             }
             let page = &mut self.pages[at as usize];
             page.occupied |= bit(key);

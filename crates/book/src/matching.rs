@@ -25,7 +25,7 @@ pub(crate) fn decrease(order: &mut BookOrder, by: Quantity) {
 
 /// Lets an iceberg that shows nothing show its next peak at the back of its queue.
 pub(crate) fn show_next_peak(slab: &mut Slab, ladder: &mut Ladder, slot: Slot) -> BookOrder {
-    let order = &mut slab.node_mut(slot).order;
+    let mut order = slab.order(slot);
     let peak = order.peak.min(order.hidden);
     assert!(
         peak > Quantity::ZERO,
@@ -33,14 +33,14 @@ pub(crate) fn show_next_peak(slab: &mut Slab, ladder: &mut Ladder, slot: Slot) -
     );
     order.visible = peak;
     order.hidden.0 -= peak.0;
-    let order = *order;
+    slab.set_order(slot, &order);
     ladder.requeue(slab, slot);
     order
 }
 
 /// Takes a resting order out and frees its slot.
 pub(crate) fn drop_order(slab: &mut Slab, ladder: &mut Ladder, slot: Slot) {
-    debug_assert_eq!(slab.node(slot).used, Use::Resting, "invariant: INV-BOOK-1");
+    debug_assert_eq!(slab.link(slot).used, Use::Resting, "invariant: INV-BOOK-1");
     ladder.unlink(slab, slot);
     slab.free(slot);
 }
@@ -79,7 +79,7 @@ impl Book {
                 break Ended::Exhausted;
             }
             let slot = ladder.first();
-            let order = &mut slab.node_mut(slot).order;
+            let mut order = slab.order(slot);
             if order.member == taker.member {
                 match own_order(slab, ladder, slot, taker, &mut remaining, sink) {
                     OwnOrder::Trade => {}
@@ -87,7 +87,6 @@ impl Book {
                     OwnOrder::End(ended) => break ended,
                 }
             }
-            let order = &mut slab.node_mut(slot).order;
             let wanted = remaining.min(order.visible);
             let quantity = sink.cap(order.price, wanted).min(wanted);
             if quantity == Quantity::ZERO {
@@ -95,6 +94,7 @@ impl Book {
             }
             remaining.0 -= quantity.0;
             order.visible.0 -= quantity.0;
+            slab.set_visible(slot, order.visible);
             let fill = Fill {
                 slot,
                 sequence: order.sequence,
@@ -133,7 +133,7 @@ impl Book {
             return sum;
         }
         for head in makers.heads() {
-            let price = self.slab.node(head).order.price;
+            let price = self.slab.price(head);
             if !makers.within(price.0, taker.limit.0) {
                 break;
             }
@@ -189,7 +189,7 @@ fn own_order(
     remaining: &mut Quantity,
     sink: &mut impl MatchSink,
 ) -> OwnOrder {
-    let order = slab.node(slot).order;
+    let order = slab.order(slot);
     match taker.self_trade_prevention {
         SelfTradePrevention::Allow => OwnOrder::Trade,
         SelfTradePrevention::CancelOldest => {
@@ -213,9 +213,10 @@ fn own_order(
                 sink.maker_canceled(slot, &order);
                 drop_order(slab, ladder, slot);
             } else {
-                let order = &mut slab.node_mut(slot).order;
-                decrease(order, by);
-                sink.maker_reduced(slot, order, by);
+                let mut order = order;
+                decrease(&mut order, by);
+                slab.set_order(slot, &order);
+                sink.maker_reduced(slot, &order, by);
             }
             remaining.0 -= by.0;
             sink.taker_reduced(order.price, by);

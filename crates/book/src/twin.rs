@@ -248,9 +248,9 @@ impl TwinBook {
     }
 
     /// See [`crate::Book::get`].
-    pub fn get(&self, slot: Slot, sequence: u64) -> Option<&BookOrder> {
+    pub fn get(&self, slot: Slot, sequence: u64) -> Option<BookOrder> {
         let (side, at) = self.find(slot)?;
-        let order = &self.side(side)[at].1;
+        let order = self.side(side)[at].1;
         (order.sequence == sequence).then_some(order)
     }
 
@@ -298,8 +298,8 @@ impl TwinBook {
     }
 
     /// See [`crate::Book::orders`].
-    pub fn orders(&self, side: Side) -> impl Iterator<Item = (Slot, &BookOrder)> + '_ {
-        self.side(side).iter().map(|(slot, order)| (*slot, order))
+    pub fn orders(&self, side: Side) -> impl Iterator<Item = (Slot, BookOrder)> + '_ {
+        self.side(side).iter().copied()
     }
 
     /// See [`crate::Book::add_stop`].

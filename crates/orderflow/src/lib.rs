@@ -10,6 +10,7 @@ pub mod feed;
 pub mod itch;
 pub mod lobster;
 pub mod obw1;
+pub mod participants;
 mod random;
 pub mod replay;
 pub mod samples;

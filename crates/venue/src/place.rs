@@ -9,7 +9,7 @@ use everopen_domain::{
 
 use crate::arithmetic::{band_top, cost, floor_to_lot};
 use crate::floor::{entering_rate, resting_rate};
-use crate::ids::{NONE, hash};
+use crate::ids::{Found, NONE, hash};
 use crate::market::{Accepted, Market, OpenOrder, Seat, State};
 use crate::matching::{Budget, Entry, largest_size};
 use crate::rules::{can_rest, check_largest_notional, check_order, check_phase};
@@ -87,11 +87,12 @@ impl Venue {
         };
         let mut reused = None;
         if named {
-            if let Some(entry) = ids.find_hashed(&order.client_order_id, id_hash) {
-                if replaced.is_none() || ids.order(entry) != replaced {
-                    return Err(RejectReason::DuplicateClientOrderId);
+            match ids.find(&order.client_order_id, id_hash) {
+                None => {}
+                Some(Found::Open(entry)) if Some(ids.order(entry)) == replaced => {
+                    reused = Some(entry);
                 }
-                reused = Some(entry);
+                Some(_) => return Err(RejectReason::DuplicateClientOrderId),
             }
         }
         let stays = order.stop.is_some()
@@ -115,10 +116,9 @@ impl Venue {
         let account = seat.hold_account(order.side);
         let available = Amount(self.ledger.balance(account).available.0 + released.0);
         let sequence = self.last_order_sequence + 1;
-        assert!(
-            sequence < OrderId::SEQUENCE_END,
-            "invariant: acceptances are below 2^56"
-        );
+        if sequence >= OrderId::SEQUENCE_END {
+            return Err(RejectReason::Overflow);
+        }
         let book = &self.books[at];
         let (hold, entry) = if enters_now {
             plan(market, book, seat, order, rates, available, sequence)?

@@ -71,25 +71,18 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads `count` bytes with `get`, which must take all of them.
+    /// Takes the next `count` bytes as an input of their own, whose offsets go on from here.
     #[inline]
-    pub fn within<T>(
-        &mut self,
-        count: usize,
-        get: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
-        let start = self.offset;
+    pub fn part(&mut self, count: usize) -> Result<Input<'a>, DecodeError> {
+        let offset = self.offset;
         if self.remaining() < count {
             return Err(self.error("too short"));
         }
-        let mut part = Input {
-            bytes: &self.bytes[..start + count],
-            offset: start,
-        };
-        let value = get(&mut part)?;
-        part.finish()?;
-        self.offset = start + count;
-        Ok(value)
+        self.offset += count;
+        Ok(Input {
+            bytes: &self.bytes[..offset + count],
+            offset,
+        })
     }
 
     #[inline]
@@ -273,6 +266,7 @@ macro_rules! wire_frames {
         /// Every tag with the name of its variant.
         pub const TAGS: &[(u16, &str)] = &[$(($tag, stringify!($variant))),+];
 
+        #[inline]
         fn put_frame(value: &$name, out: &mut alloc::vec::Vec<u8>) {
             let start = out.len();
             match value {
@@ -286,15 +280,19 @@ macro_rules! wire_frames {
             out[start + 2..start + 4].copy_from_slice(&body.to_le_bytes());
         }
 
+        #[inline]
         fn get_frame(input: &mut $crate::codec::Input<'_>) -> Result<$name, $crate::DecodeError> {
             use $crate::codec::Wire;
             let unknown = input.error(concat!("unknown tag of a ", $what));
             let tag = u16::get(input)?;
             let count = usize::from(u16::get(input)?);
-            input.within(count, |input| match tag {
-                $($tag => Ok($name::$variant { $($field: Wire::get(input)?),* }),)+
-                _ => Err(unknown),
-            })
+            let mut body = input.part(count)?;
+            let value = match tag {
+                $($tag => $name::$variant { $($field: Wire::get(&mut body)?),* },)+
+                _ => return Err(unknown),
+            };
+            body.finish()?;
+            Ok(value)
         }
     };
 }

@@ -152,7 +152,7 @@ impl<'a> EntryReader<'a> {
     }
 
     /// How many commands the entry says that it has.
-    pub const fn count(&self) -> u32 {
+    pub const fn command_count(&self) -> u32 {
         self.count
     }
 }

@@ -21,7 +21,8 @@
 //! that is zero or empty is not given, and one that is given is not zero or empty.
 
 use everopen_domain::{
-    ClientOrderId, NewOrder, OrderType, SelfTradePrevention, Side, Stop, TimeInForce,
+    Amount, ClientOrderId, NewOrder, OrderType, Price, Quantity, SelfTradePrevention, Side, Stop,
+    TimeInForce, Timestamp,
 };
 
 use crate::DecodeError;
@@ -95,6 +96,7 @@ impl Wire for NewOrder {
         }
     }
 
+    #[inline]
     fn get(input: &mut Input<'_>) -> Result<Self, DecodeError> {
         let error = input.error("unknown flags of an order");
         let flags = u16::get(input)?;
@@ -102,43 +104,53 @@ impl Wire for NewOrder {
             return Err(error);
         }
         let has = |flag: u16| flags & flag != 0;
-        Ok(Self {
+        let mut order = Self {
             instrument: Wire::get(input)?,
             side: enum_of::<Side>(flags & 1, error)?,
             order_type: enum_of::<OrderType>(flags >> 1 & 1, error)?,
             time_in_force: enum_of::<TimeInForce>(flags >> 2 & 3, error)?,
             post_only: has(POST_ONLY),
             self_trade_prevention: enum_of::<SelfTradePrevention>(flags >> 5 & 7, error)?,
-            price: given(input, has(PRICE))?,
-            size: given(input, has(SIZE))?,
-            funds: given(input, has(FUNDS))?,
-            expires_at: given(input, has(EXPIRES_AT))?,
-            display_size: given(input, has(DISPLAY_SIZE))?,
-            stop: if has(STOP) {
-                Some(Stop::get(input)?)
-            } else {
-                None
-            },
-            client_order_id: given::<ClientOrderId>(input, has(CLIENT_ORDER_ID))?,
-        })
+            ..Self::default()
+        };
+        if has(PRICE) {
+            order.price = given(input, |price: &Price| price.0 != 0)?;
+        }
+        if has(SIZE) {
+            order.size = given(input, |size: &Quantity| size.0 != 0)?;
+        }
+        if has(FUNDS) {
+            order.funds = given(input, |funds: &Amount| funds.0 != 0)?;
+        }
+        if has(EXPIRES_AT) {
+            order.expires_at = given(input, |time: &Timestamp| time.0 != 0)?;
+        }
+        if has(DISPLAY_SIZE) {
+            order.display_size = given(input, |size: &Quantity| size.0 != 0)?;
+        }
+        if has(STOP) {
+            order.stop = Some(Stop::get(input)?);
+        }
+        if has(CLIENT_ORDER_ID) {
+            order.client_order_id = given(input, |id: &ClientOrderId| !id.is_empty())?;
+        }
+        Ok(order)
     }
 }
 
 /// A field that is there only when it says something.
-#[inline]
-fn given<T: Wire + Default + PartialEq>(
+#[inline(always)]
+fn given<T: Wire>(
     input: &mut Input<'_>,
-    given: bool,
+    says_something: impl FnOnce(&T) -> bool,
 ) -> Result<T, DecodeError> {
-    if !given {
-        return Ok(T::default());
-    }
     let error = input.error("a given field of an order is zero or empty");
     let value = T::get(input)?;
-    if value == T::default() {
-        return Err(error);
+    if says_something(&value) {
+        Ok(value)
+    } else {
+        Err(error)
     }
-    Ok(value)
 }
 
 /// The number of an enum that fits a few bits: the one byte that it encodes to.

@@ -3,10 +3,15 @@
 //! else; never a panic.
 
 use core::fmt::Debug;
+use std::collections::BTreeSet;
 
 use everopen_domain::{Command, Timestamp};
-use everopen_wire::{DecodeError, EntryReader, EntryWriter, command, event, snapshot, strategies};
+use everopen_wire::{
+    DecodeError, EntryReader, EntryWriter, command, event, snapshot, state_hash, strategies,
+};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 /// Checks one value's bytes against everything that can happen to them.
 fn check<T: PartialEq + Debug>(
@@ -113,6 +118,27 @@ proptest! {
     }
 }
 
+/// The strategies leave no kind out: the properties above are of all of them.
+#[test]
+fn strategies_make_every_kind() {
+    fn kinds<T: Debug>(strategy: BoxedStrategy<T>, tag_of: impl Fn(&T) -> u16) -> BTreeSet<u16> {
+        let mut runner = TestRunner::deterministic();
+        let mut next = || strategy.new_tree(&mut runner).unwrap().current();
+        (0..2_000).map(|_| tag_of(&next())).collect()
+    }
+    fn tag(encode: impl FnOnce(&mut Vec<u8>)) -> u16 {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        u16::from_le_bytes([bytes[0], bytes[1]])
+    }
+    let commands = kinds(strategies::command(), |c| {
+        tag(|out| command::encode(c, out))
+    });
+    assert!(commands.into_iter().eq(command::TAGS.iter().map(|t| t.0)));
+    let events = kinds(strategies::event(), |e| tag(|out| event::encode(e, out)));
+    assert!(events.into_iter().eq(event::TAGS.iter().map(|t| t.0)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -121,5 +147,8 @@ proptest! {
         let mut bytes = Vec::new();
         snapshot::encode(&value, &mut bytes);
         check(&value, &bytes, snapshot::encode, snapshot::decode, flip, cut);
+        // The streamed hash is the hash of the bytes.
+        let whole = twox_hash::XxHash3_128::oneshot(&bytes);
+        prop_assert_eq!(state_hash(&value).0, whole.to_be_bytes());
     }
 }

@@ -142,7 +142,7 @@ macro_rules! subject {
                 self.reduce(slot, visible, hidden);
             }
             fn get(&self, slot: Slot, sequence: u64) -> Option<BookOrder> {
-                self.get(slot, sequence).copied()
+                self.get(slot, sequence)
             }
             fn best(&self, side: Side) -> Option<Price> {
                 self.best(side)
@@ -172,7 +172,7 @@ macro_rules! subject {
                 self.uncross(price, sink)
             }
             fn lists(&self) -> Lists {
-                let orders = |side| self.orders(side).map(|(s, o)| (s, *o)).collect();
+                let orders = |side| self.orders(side).collect();
                 Lists {
                     bids: orders(Side::Buy),
                     asks: orders(Side::Sell),

@@ -61,6 +61,7 @@ mod port;
 mod private;
 mod public;
 mod request;
+mod rows;
 mod status;
 
 use std::net::IpAddr;
@@ -290,16 +291,34 @@ impl Feed {
                 "cancel_on_disconnect needs a signed subscribe with a key that may trade",
             ));
         }
+        let named: usize = request
+            .channels
+            .iter()
+            .filter_map(|wanted| wanted.products.as_ref())
+            .map(|products| products.len())
+            .sum();
+        if named > self.config.subscriptions_max as usize {
+            return Err(self.too_many_subscriptions());
+        }
         let mut hub = self.hub();
         let views = read(&self.views);
         let wishes = wishes(&views, session, &request)?;
-        hub.check(&self.config, client, &wishes)?;
+        if hub.check(client, &wishes)? > self.config.subscriptions_max {
+            return Err(self.too_many_subscriptions());
+        }
         let member = session.map(|session| session.member);
         hub.subscribe(&views, now(), client, member, wishes);
         if request.cancel_on_disconnect {
             client.cancel_on_disconnect.store(true, Ordering::Release);
         }
         Ok(())
+    }
+
+    fn too_many_subscriptions(&self) -> Refusal {
+        Refusal::subscribe(format!(
+            "more than {} subscriptions on one connection",
+            self.config.subscriptions_max
+        ))
     }
 
     fn unsubscribe(&self, client: &Arc<Client>, request: &Request) -> Result<(), Refusal> {
@@ -309,7 +328,7 @@ impl Feed {
         for wanted in &request.channels {
             match &wanted.products {
                 Some(symbols) if wanted.channel.is_per_product() => {
-                    for symbol in symbols {
+                    for symbol in symbols.iter() {
                         what.push((wanted.channel, Some(product(&views, symbol)?)));
                     }
                 }

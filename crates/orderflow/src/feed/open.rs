@@ -14,9 +14,6 @@ use crate::{bitstamp, itch, lobster};
 
 const GZIP_MAGIC: &[u8] = &[0x1F, 0x8B];
 const XZ_MAGIC: &[u8] = &[0xFD, b'7', b'z', b'X', b'Z', 0];
-/// Most memory that an xz stream may ask for its dictionary. `xz -9` asks for 64 MiB.
-const XZ_MEMORY_KIB: u32 = 192 * 1024;
-
 /// A recorded format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -385,7 +382,8 @@ fn begin<'a>(mut file: Counting<'a>, name: &str, options: &Options) -> Result<Be
         }
         Compression::Xz => {
             let buffered = BufReader::with_capacity(64 * 1024, whole);
-            let reader = XzReader::new_mem_limit(buffered, true, XZ_MEMORY_KIB);
+            // The dictionary that the file asks for bounds the memory: 64 MiB for `xz -9`.
+            let reader = XzReader::new(buffered, true);
             (Box::new(reader), Some("xz"))
         }
     };

@@ -1,6 +1,7 @@
 //! Where the tests find files.
 #![allow(dead_code)]
 
+pub mod rules;
 pub mod venue;
 
 use std::path::{Path, PathBuf};

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use everopen_domain::{
-    Amount, AssetId, CancelReason, ClientOrderId, Command, DoneReason, Event, Instrument,
-    InstrumentId, MemberId, NewOrder, OrderId, OrderTarget, OrderType, Price, Quantity, Rate,
-    RejectReason, Side, TimeInForce, TradeId, TradingPhase, TransferId,
+    Amount, AssetId, CancelReason, Command, DoneReason, Event, Instrument, InstrumentId, MemberId,
+    NewOrder, OrderId, OrderTarget, OrderType, Price, Quantity, Rate, RejectReason, Side,
+    StopDirection, TimeInForce, Timestamp, TradeId, TradingPhase, TransferId,
 };
+
+use super::rules::{done, means, rejected};
 
 pub struct Resting {
     pub id: OrderId,
@@ -180,6 +182,7 @@ impl Venue {
                 if !kept_priority {
                     let moved = market.resting.remove(at);
                     self.enter(instrument, moved, &mut out);
+                    self.trigger(instrument, &mut out);
                 }
             }
             Command::CancelOrder { member, target } => {
@@ -230,42 +233,44 @@ impl Venue {
         }
     }
 
-    fn refusal(&self, order: &NewOrder) -> Option<RejectReason> {
-        let Some(market) = self.markets.get(order.instrument.0 as usize) else {
-            return Some(RejectReason::UnknownInstrument);
-        };
-        let limits = market.instrument.limits;
-        let immediate = order.time_in_force != TimeInForce::GoodTillCanceled;
-        let limit = order.order_type == OrderType::Limit;
-        let opposite = self.best(order.instrument, order.side.opposite());
-        let crosses = opposite.is_some_and(|best| match order.side {
-            Side::Buy => best <= order.price.0,
-            Side::Sell => best >= order.price.0,
-        });
-        if market.phase == TradingPhase::CancelOnly {
-            Some(RejectReason::CancelOnly)
-        } else if market.phase == TradingPhase::Auction && (immediate || !limit) {
-            Some(RejectReason::AuctionPhase)
-        } else if limit && order.price.0 == 0 {
-            Some(RejectReason::PriceMissing)
-        } else if !order.price.0.is_multiple_of(limits.tick.0) {
-            Some(RejectReason::PriceOffTick)
-        } else if order.size.0 < limits.min_size.0 {
-            Some(RejectReason::SizeTooSmall)
-        } else if order.size.0 > limits.max_size.0 {
-            Some(RejectReason::SizeTooLarge)
-        } else if !order.size.0.is_multiple_of(limits.lot.0)
-            || !order.display_size.0.is_multiple_of(limits.lot.0)
-        {
-            Some(RejectReason::SizeOffLot)
-        } else if order.display_size.0 >= order.size.0 {
-            Some(RejectReason::DisplaySizeInvalid)
-        } else if order.post_only && crosses {
-            Some(RejectReason::PostOnlyWouldTake)
-        } else if !limit && opposite.is_none() {
-            Some(RejectReason::NoLiquidity)
-        } else {
-            None
+    /// Time passes: what is due expires.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Event> {
+        let mut out = Vec::new();
+        for market in &mut self.markets {
+            for list in [&mut market.resting, &mut market.waiting] {
+                list.retain(|held| {
+                    let due = held.order.time_in_force == TimeInForce::GoodTillTime
+                        && held.order.expires_at <= now;
+                    if due {
+                        out.push(done(held, DoneReason::Canceled(CancelReason::Expired)));
+                    }
+                    !due
+                });
+            }
+        }
+        out
+    }
+
+    /// Lets stops into the market whose price the last trade has reached.
+    fn trigger(&mut self, instrument: InstrumentId, out: &mut Vec<Event>) {
+        loop {
+            let market = &mut self.markets[instrument.0 as usize];
+            let Some(last) = market.last else { return };
+            let reached = market.waiting.iter().position(|held| {
+                held.order.stop.is_some_and(|stop| match stop.direction {
+                    StopDirection::Loss => last <= stop.price.0,
+                    StopDirection::Entry => last >= stop.price.0,
+                })
+            });
+            let Some(at) = reached else { return };
+            let held = market.waiting.remove(at);
+            out.push(Event::OrderTriggered {
+                order: held.id,
+                member: held.member,
+                sequence: 1,
+                trigger_price: Price(last),
+            });
+            self.enter(instrument, held, out);
         }
     }
 
@@ -300,6 +305,7 @@ impl Venue {
         } else {
             self.enter(order.instrument, held, out);
         }
+        self.trigger(order.instrument, out);
     }
 
     fn enter(&mut self, instrument: InstrumentId, mut held: Resting, out: &mut Vec<Event>) {
@@ -323,10 +329,21 @@ impl Venue {
             };
             let Some((at, _)) = best else { break };
             let maker = &mut market.resting[at];
-            assert_ne!(maker.member, held.member, "a member trades with itself");
             let quantity = held.remaining.min(maker.remaining);
             held.remaining -= quantity;
             maker.remaining -= quantity;
+            if maker.member == held.member {
+                // Decrease and cancel.
+                let reason = DoneReason::Canceled(CancelReason::SelfTrade);
+                if maker.remaining == 0 {
+                    out.push(done(&market.resting.remove(at), reason));
+                }
+                if held.remaining == 0 {
+                    out.push(done(&held, reason));
+                    return;
+                }
+                continue;
+            }
             self.trades += 1;
             let price = maker.order.price;
             market.last = Some(price.0);
@@ -407,37 +424,5 @@ impl Venue {
             }
         }
         false
-    }
-}
-
-fn means(held: &Resting, member: MemberId, target: OrderTarget) -> bool {
-    held.member == member
-        && match target {
-            OrderTarget::Order(id) => held.id == id,
-            OrderTarget::Client(id) => {
-                id != ClientOrderId::EMPTY && held.order.client_order_id == id
-            }
-        }
-}
-
-fn rejected(member: MemberId, order: &NewOrder, reason: RejectReason) -> Event {
-    Event::OrderRejected {
-        member,
-        instrument: order.instrument,
-        client_order_id: order.client_order_id,
-        reason,
-    }
-}
-
-fn done(held: &Resting, reason: DoneReason) -> Event {
-    Event::OrderDone {
-        order: held.id,
-        member: held.member,
-        sequence: 1,
-        side: held.order.side,
-        price: Price(held.order.price.0),
-        visible: Quantity(held.remaining),
-        remaining: Quantity(held.remaining),
-        reason,
     }
 }
