@@ -36,7 +36,7 @@ impl Authenticator for Keys {
         passphrase: &str,
         timestamp: &str,
         signature: &str,
-        _address: std::net::IpAddr,
+        _: std::net::IpAddr,
     ) -> Result<Session, AuthError> {
         let error = |message: &str| AuthError {
             message: message.to_owned(),
