@@ -163,7 +163,10 @@ fn main() -> io::Result<()> {
     );
     let mut rows = Vec::new();
     for durability in ["fsync", "memory"] {
-        let venue = Arc::new(Venue::start(&dir.join(durability), &["--durability", durability])?);
+        let venue = Arc::new(Venue::start(
+            &dir.join(durability),
+            &["--durability", durability],
+        )?);
         for (connections, rate) in [(1, 200), (64, 200), (64, 1_000), (64, 2_000)] {
             let mut row = row(&venue, connections, rate, seconds)?;
             row["durability"] = json!(durability);

@@ -164,7 +164,7 @@ pub enum Action {
     Withdrawal {
         /// complete or cancel
         what: String,
-        /// Its number or the id that the API shows
+        /// The id that the API shows
         id: String,
     },
     /// Take a snapshot now

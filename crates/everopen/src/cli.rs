@@ -33,7 +33,12 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct DataDir {
     /// The venue's data directory
-    #[arg(long, value_name = "DIR", default_value = "everopen-data", env = "EVEROPEN_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "everopen-data",
+        env = "EVEROPEN_DIR"
+    )]
     pub dir: PathBuf,
 }
 
@@ -75,7 +80,7 @@ pub struct Up {
     #[arg(long)]
     pub keep_log: bool,
     /// Size of a log segment in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1024))]
     pub segment_mib: u32,
     /// Signed requests per second and API key (burst: twice as many)
     #[arg(long, value_name = "RATE", default_value_t = 2_000)]
@@ -111,9 +116,9 @@ pub struct Replay {
     /// The format, if the content does not tell
     #[arg(long, value_enum)]
     pub format: Option<FeedFormat>,
-    /// The symbol of a file that names none
-    #[arg(long, default_value = "STOCK")]
-    pub symbol: String,
+    /// The symbol of a file that names none in its content; by default from the file's name
+    #[arg(long)]
+    pub symbol: Option<String>,
     /// Show the books of at most so many symbols, busiest first
     #[arg(long, default_value_t = 20)]
     pub books: usize,

@@ -17,11 +17,19 @@ pub fn run(command: &cli::Log) -> Result<()> {
         anyhow::bail!("no log in {}", data.dir.display());
     }
     let mut bar = Bar::new("reading the log", "entries");
-    let verified = replica::verify(&replica::Config::new(&dir), &mut |p| bar.update(p.done, p.total));
+    let verified = replica::verify(&replica::Config::new(&dir), &mut |p| {
+        bar.update(p.done, p.total)
+    });
     bar.finish();
     let (report, hash) = verified.with_context(|| format!("read the log in {}", dir.display()))?;
-    println!("entries     {} (snapshot {})", report.last_index, report.snapshot_index);
-    println!("replayed    {} entries, {} commands", report.entries_replayed, report.commands_replayed);
+    println!(
+        "entries     {} (snapshot {})",
+        report.last_index, report.snapshot_index
+    );
+    println!(
+        "replayed    {} entries, {} commands",
+        report.entries_replayed, report.commands_replayed
+    );
     println!("state hash  {hash}");
     Ok(())
 }

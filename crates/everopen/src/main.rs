@@ -20,7 +20,10 @@ fn main() -> ExitCode {
         cli::Command::Replay(args) => replay::run(args),
         cli::Command::Member(command) => member::run(command),
         cli::Command::Admin(args) => admin::perform(&args.data.dir, &args.action).map(|answer| {
-            println!("{}", serde_json::to_string_pretty(&answer).unwrap_or_default());
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&answer).unwrap_or_default()
+            );
         }),
         cli::Command::Log(command) => log::run(command),
     };

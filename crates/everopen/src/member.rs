@@ -36,8 +36,15 @@ fn add(args: &cli::MemberAdd) -> Result<()> {
         return Ok(());
     }
     let field = |name: &str| made.get(name).and_then(Value::as_str).unwrap_or_default();
-    let new = made.get("new_member").and_then(Value::as_bool).unwrap_or_default();
-    println!("member      {}{}", field("member"), if new { " (new)" } else { "" });
+    let new = made
+        .get("new_member")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    println!(
+        "member      {}{}",
+        field("member"),
+        if new { " (new)" } else { "" }
+    );
     println!("key         {}", field("key"));
     println!("secret      {}", field("secret"));
     println!("passphrase  {}", field("passphrase"));
@@ -54,7 +61,10 @@ fn list(dir: &Path, json: bool) -> Result<()> {
     }
     println!("{:<32} {:<40} may", "member", "key");
     for member in members.as_array().into_iter().flatten() {
-        let name = member.get("member").and_then(Value::as_str).unwrap_or_default();
+        let name = member
+            .get("member")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let keys = member.get("keys").and_then(Value::as_array);
         let keys = keys.map(Vec::as_slice).unwrap_or_default();
         if keys.is_empty() {

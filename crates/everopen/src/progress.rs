@@ -26,7 +26,10 @@ impl Bar {
                 .progress_chars("=> "),
         );
         bar.set_message(what);
-        Self { bar, begun: std::time::Instant::now() }
+        Self {
+            bar,
+            begun: std::time::Instant::now(),
+        }
     }
 
     /// The bar in bytes of a file, shown from the start.
@@ -34,20 +37,22 @@ impl Bar {
         let bar = ProgressBar::new(total);
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         bar.set_style(
-            ProgressStyle::with_template(
-                "{msg} [{wide_bar}] {percent} % · {prefix} · {eta} left",
-            )
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> "),
+            ProgressStyle::with_template("{msg} [{wide_bar}] {percent} % · {prefix} · {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("=> "),
         );
         bar.set_message(what);
-        Self { bar, begun: std::time::Instant::now() }
+        Self {
+            bar,
+            begun: std::time::Instant::now(),
+        }
     }
 
     /// So much is done of so much.
     pub fn update(&mut self, done: u64, total: u64) {
         if self.bar.is_hidden() && self.begun.elapsed() > PATIENCE && done < total {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            self.bar
+                .set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
         self.bar.set_length(total);
         self.bar.set_position(done);

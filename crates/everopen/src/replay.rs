@@ -35,22 +35,30 @@ struct Replayed {
 /// # Errors
 /// Where the file is damaged; then no result is printed.
 pub fn run(args: &cli::Replay) -> Result<()> {
-    let symbol = Symbol::new(args.symbol.as_bytes())
-        .with_context(|| format!("symbol {:?} is not usable", args.symbol))?;
+    let symbol = match &args.symbol {
+        Some(text) => Some(
+            Symbol::new(text.as_bytes())
+                .with_context(|| format!("symbol {text:?} is not usable"))?,
+        ),
+        None => None,
+    };
     let options = Options {
         format: args.format.map(|format| match format {
             cli::FeedFormat::Itch => Format::Itch,
             cli::FeedFormat::Lobster => Format::Lobster,
             cli::FeedFormat::Bitstamp => Format::Bitstamp,
         }),
-        symbol: Some(symbol),
+        symbol,
         ..Options::default()
     };
     let feed = Feed::open(&args.file, options)?;
     let replayed = replay(feed, &args.file.display().to_string())
         .context("the replay stopped there; what was applied before it is not a result")?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&replayed.to_json(args.books))?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&replayed.to_json(args.books))?
+        );
     } else {
         replayed.print(args.books);
     }
@@ -116,7 +124,7 @@ impl Replayed {
         let side = |side| {
             let book = self.venue.book(instrument)?;
             let level = book.levels(side).next()?;
-            Some((level.price, Quantity(u64::try_from(level.visible).unwrap_or(u64::MAX))))
+            Some((level.price, level.visible))
         };
         (side(Side::Buy), side(Side::Sell))
     }
@@ -134,7 +142,11 @@ impl Replayed {
     }
 
     fn volume(&self, volume: u128) -> String {
-        Decimal::new(i128::try_from(volume).unwrap_or(i128::MAX), self.size_decimals).to_string()
+        Decimal::new(
+            i128::try_from(volume).unwrap_or(i128::MAX),
+            self.size_decimals,
+        )
+        .to_string()
     }
 
     fn price(&self, price: Price) -> String {
@@ -150,12 +162,24 @@ impl Replayed {
         let seconds = self.took.as_secs_f64().max(1e-9);
         let messages: u64 = summary.kinds.iter().sum();
         println!("format            {:?}", self.format);
-        println!("messages          {messages} in {seconds:.3} s = {:.0} messages/s", messages as f64 / seconds);
-        println!("commands          {} giving {} events", self.commands, self.events);
-        println!("orders            {} placed, {} amended, {} canceled", summary.orders_placed, summary.orders_amended, summary.orders_canceled);
+        println!(
+            "messages          {messages} in {seconds:.3} s = {:.0} messages/s",
+            messages as f64 / seconds
+        );
+        println!(
+            "commands          {} giving {} events",
+            self.commands, self.events
+        );
+        println!(
+            "orders            {} placed, {} amended, {} canceled",
+            summary.orders_placed, summary.orders_amended, summary.orders_canceled
+        );
         println!("trades            {}", summary.trades);
         println!("volume            {}", self.volume(summary.volume));
-        println!("unknown orders    {} messages referred to orders that the file never added", summary.unknown_references());
+        println!(
+            "unknown orders    {} messages referred to orders that the file never added",
+            summary.unknown_references()
+        );
         executions(summary);
         if summary.rejections() > 0 {
             println!("refused commands  {}", summary.rejections());
@@ -177,7 +201,12 @@ impl Replayed {
             let size = |top: Top| top.map_or("-".into(), |(_, size)| self.size(size));
             println!(
                 "{:<12}{:>14}{:>14}{:>14}{:>14}{:>12}",
-                book.symbol.as_str(), size(bid), price(bid), price(ask), size(ask), sequence
+                book.symbol.as_str(),
+                size(bid),
+                price(bid),
+                price(ask),
+                size(ask),
+                sequence
             );
         }
         if books.len() > show {
@@ -188,9 +217,7 @@ impl Replayed {
     fn to_json(&self, show: usize) -> Value {
         let summary = self.driver.summary();
         let messages: u64 = summary.kinds.iter().sum();
-        let top = |top: Top| {
-            top.map(|(price, size)| json!([self.price(price), self.size(size)]))
-        };
+        let top = |top: Top| top.map(|(price, size)| json!([self.price(price), self.size(size)]));
         let books: Vec<Value> = self
             .books()
             .iter()
@@ -205,8 +232,10 @@ impl Replayed {
             .iter()
             .map(|(reason, count)| (reason.name().to_string(), json!(count)))
             .collect();
-        let kinds: serde_json::Map<String, Value> =
-            summary.kinds_seen().map(|(kind, count)| (kind.to_string(), json!(count))).collect();
+        let kinds: serde_json::Map<String, Value> = summary
+            .kinds_seen()
+            .map(|(kind, count)| (kind.to_string(), json!(count)))
+            .collect();
         json!({
             "format": format!("{:?}", self.format),
             "messages": messages,

@@ -17,7 +17,9 @@ pub fn start(format: LogFormat, summary: bool) -> Result<()> {
             .map_err(|e| anyhow!("EVEROPEN_LOG {filter:?} is not a filter: {e}"))?,
         Err(_) => EnvFilter::new(default),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

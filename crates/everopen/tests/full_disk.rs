@@ -15,7 +15,15 @@ use support::{Client, Venue};
 /// Whether this machine lets the test mount a file system of its own.
 fn can_mount() -> bool {
     let tried = Command::new("unshare")
-        .args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+        .args([
+            "--mount",
+            "--map-root-user",
+            "mount",
+            "-t",
+            "tmpfs",
+            "tmpfs",
+            "/mnt",
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -25,18 +33,23 @@ fn can_mount() -> bool {
 fn start(dir: &Path, errors: &Path) -> Venue {
     let mut command = Command::new("unshare");
     let script = r#"dir="$1"; shift; mount -t tmpfs -o size=24m tmpfs "$dir" && exec "$@""#;
-    command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]).arg(dir);
+    command
+        .args(["--mount", "--map-root-user", "sh", "-c", script, "sh"])
+        .arg(dir);
     command.arg(env!("CARGO_BIN_EXE_everopen"));
     let inside = dir.to_path_buf();
     let seen_at = move |process| through(process, &inside);
-    let segments = ["--segment-mib", "1", "--keep-log"];
+    let segments = ["--segment-mib", "2", "--keep-log"];
     Venue::spawn(command, dir, &segments, errors, seen_at).expect("start")
 }
 
 /// A path as the process sees it.
 fn through(process: u32, path: &Path) -> PathBuf {
     let inside = path.strip_prefix("/").expect("an absolute path");
-    Path::new("/proc").join(process.to_string()).join("root").join(inside)
+    Path::new("/proc")
+        .join(process.to_string())
+        .join("root")
+        .join(inside)
 }
 
 #[test]
@@ -72,8 +85,9 @@ fn a_full_disk_refuses_and_recovers() {
         }
         let id = answer["id"].as_str().expect("an id").to_string();
         // Keep the number of open orders small: what fills the log is the commands.
-        let (status, answer) =
-            client.call("DELETE", &format!("/orders/{id}"), "").expect("an answer");
+        let (status, answer) = client
+            .call("DELETE", &format!("/orders/{id}"), "")
+            .expect("an answer");
         acknowledged.push((id, status == 200));
         if status != 200 {
             break (status, answer);
@@ -83,7 +97,9 @@ fn a_full_disk_refuses_and_recovers() {
     assert!(refusal.1["message"].is_string(), "{}", refusal.1);
 
     // Reads go on, and the process is well.
-    let orders = client.good("GET", "/orders?status=all&limit=10", "").expect("orders");
+    let orders = client
+        .good("GET", "/orders?status=all&limit=10", "")
+        .expect("orders");
     assert!(orders.as_array().is_some_and(|orders| !orders.is_empty()));
 
     // Room again: the same process takes commands again.
@@ -100,8 +116,12 @@ fn a_full_disk_refuses_and_recovers() {
         std::thread::park_timeout(Duration::from_millis(20));
     };
     assert_eq!(order["client_oid"], "after");
-    let (last, canceled) = acknowledged.last().expect("orders before the disk was full");
-    let (status, order) = client.call("GET", &format!("/orders/{last}"), "").expect("an answer");
+    let (last, canceled) = acknowledged
+        .last()
+        .expect("orders before the disk was full");
+    let (status, order) = client
+        .call("GET", &format!("/orders/{last}"), "")
+        .expect("an answer");
     assert_eq!(status, 200, "{order}");
     assert_eq!(order["status"] == "done", *canceled, "{order}");
 }

@@ -32,7 +32,10 @@ struct Book {
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// splitmix64.
@@ -50,22 +53,44 @@ fn trade(mut client: Client, name: &str, book: &Mutex<Book>, stop: &AtomicBool) 
             return;
         }
         let id = format!("{name}-{number}");
-        book.lock().unwrap().orders.insert(id.clone(), Sent::default());
+        book.lock()
+            .unwrap()
+            .orders
+            .insert(id.clone(), Sent::default());
         let body = format!(
             r#"{{"type":"limit","side":"buy","product_id":"BTC-USD","price":"100","size":"0.01","client_oid":"{id}"}}"#
         );
-        let Ok(order) = client.good("POST", "/orders", &body) else { return };
-        let order = order["id"].as_str().expect("an order has an id").to_string();
+        let Ok(order) = client.good("POST", "/orders", &body) else {
+            return;
+        };
+        let order = order["id"]
+            .as_str()
+            .expect("an order has an id")
+            .to_string();
         book.lock().unwrap().orders.get_mut(&id).unwrap().order = Some(order.clone());
         if number % 4 != 0 {
-            book.lock().unwrap().orders.get_mut(&id).unwrap().cancel_sent = true;
-            let Ok(_) = client.good("DELETE", &format!("/orders/{order}"), "") else { return };
-            book.lock().unwrap().orders.get_mut(&id).unwrap().cancel_acknowledged = true;
+            book.lock()
+                .unwrap()
+                .orders
+                .get_mut(&id)
+                .unwrap()
+                .cancel_sent = true;
+            let Ok(_) = client.good("DELETE", &format!("/orders/{order}"), "") else {
+                return;
+            };
+            book.lock()
+                .unwrap()
+                .orders
+                .get_mut(&id)
+                .unwrap()
+                .cancel_acknowledged = true;
         }
         if number % 8 == 0 {
             book.lock().unwrap().deposits_sent += 1;
             let body = r#"{"amount":"1","currency":"SOL"}"#;
-            let Ok(_) = client.good("POST", "/deposits/coinbase-account", body) else { return };
+            let Ok(_) = client.good("POST", "/deposits/coinbase-account", body) else {
+                return;
+            };
             book.lock().unwrap().deposits_acknowledged += 1;
         }
     }
@@ -77,8 +102,9 @@ fn check(venue: &Venue, book: &mut Book, opening_sol: f64) {
     let mut open = 0u64;
     let mut forget = Vec::new();
     for (id, sent) in &mut book.orders {
-        let (status, order) =
-            client.call("GET", &format!("/orders/client:{id}"), "").expect("ask for an order");
+        let (status, order) = client
+            .call("GET", &format!("/orders/client:{id}"), "")
+            .expect("ask for an order");
         if status == 404 {
             assert!(sent.order.is_none(), "acknowledged order {id} is lost");
             forget.push(id.clone());
@@ -86,15 +112,25 @@ fn check(venue: &Venue, book: &mut Book, opening_sol: f64) {
         }
         assert_eq!(status, 200, "{order}");
         if let Some(acknowledged) = &sent.order {
-            assert_eq!(order["id"], acknowledged.as_str(), "order {id} exists twice");
+            assert_eq!(
+                order["id"],
+                acknowledged.as_str(),
+                "order {id} exists twice"
+            );
         }
         match order["status"].as_str() {
             Some("open") => {
-                assert!(!sent.cancel_acknowledged, "acknowledged cancel of {id} is lost");
+                assert!(
+                    !sent.cancel_acknowledged,
+                    "acknowledged cancel of {id} is lost"
+                );
                 open += 1;
             }
             Some("done") => {
-                assert!(sent.cancel_sent, "order {id} is gone though nobody canceled it");
+                assert!(
+                    sent.cancel_sent,
+                    "order {id} is gone though nobody canceled it"
+                );
             }
             other => panic!("order {id} is {other:?}"),
         }
@@ -102,16 +138,29 @@ fn check(venue: &Venue, book: &mut Book, opening_sol: f64) {
     let accounts = client.good("GET", "/accounts", "").expect("accounts");
     let account = |currency: &str| {
         let accounts = accounts.as_array().expect("an array");
-        accounts.iter().find(|a| a["currency"] == currency).expect("an account").clone()
+        accounts
+            .iter()
+            .find(|a| a["currency"] == currency)
+            .expect("an account")
+            .clone()
     };
     let number = |value: &serde_json::Value| value.as_str().unwrap().parse::<f64>().unwrap();
     // 100 × 0.01 and the highest fee of 0.6 %; each open order holds that or, at rest, less.
     let hold = number(&account("USD")["hold"]);
-    assert!(hold <= open as f64 * 1.006 + 1e-6, "{hold} held for {open} orders");
+    assert!(
+        hold <= open as f64 * 1.006 + 1e-6,
+        "{hold} held for {open} orders"
+    );
     assert!(hold >= open as f64 - 1e-6, "{hold} held for {open} orders");
     let deposits = (number(&account("SOL")["balance"]) - opening_sol).round() as u64;
-    assert!(deposits >= book.deposits_acknowledged, "an acknowledged deposit is lost");
-    assert!(deposits <= book.deposits_sent, "a deposit was applied twice");
+    assert!(
+        deposits >= book.deposits_acknowledged,
+        "an acknowledged deposit is lost"
+    );
+    assert!(
+        deposits <= book.deposits_sent,
+        "a deposit was applied twice"
+    );
     // What is settled needs no second look; a later round starts from here.
     book.deposits_sent = deposits;
     book.deposits_acknowledged = deposits;
@@ -123,14 +172,17 @@ fn check(venue: &Venue, book: &mut Book, opening_sol: f64) {
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
     let rounds = number("EVEROPEN_KILL_ROUNDS", 6);
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64;
     let seed = number("EVEROPEN_SEED", clock);
     println!("{rounds} rounds, EVEROPEN_SEED={seed}");
     let mut state = seed;
     let folder = tempfile::tempdir().expect("a folder");
     let book = Arc::new(Mutex::new(Book::default()));
     for round in 0..rounds {
-        let small_segments = ["--segment-mib", "1"];
+        let small_segments = ["--segment-mib", "2"];
         let venue = Venue::start(folder.path(), &small_segments).expect("start");
         check(&venue, &mut book.lock().unwrap(), 10_000.0);
         let stop = Arc::new(AtomicBool::new(false));
@@ -153,7 +205,11 @@ fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
         let acknowledged = book.orders.values().filter(|s| s.order.is_some()).count();
         println!("round {round}: {acknowledged} orders acknowledged so far in memory");
         if round % 10 == 9 {
-            check(&Venue::start(folder.path(), &small_segments).expect("start"), &mut book, 10_000.0);
+            check(
+                &Venue::start(folder.path(), &small_segments).expect("start"),
+                &mut book,
+                10_000.0,
+            );
             cancel_all(folder.path(), &mut book);
         }
     }

@@ -22,14 +22,21 @@ fn summary(file: &Path) -> Value {
 }
 
 fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../samples")
+        .join(name)
 }
 
 /// The folder with the real files, if this machine has it beside or above the repository.
 fn real(name: &str) -> Option<PathBuf> {
     let given = std::env::var_os("EVEROPEN_SHARED").map(PathBuf::from);
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|dir| dir.join("shared"));
-    let found = given.into_iter().chain(above).find(|dir| dir.join("data/market").is_dir());
+    let above = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|dir| dir.join("shared"));
+    let found = given
+        .into_iter()
+        .chain(above)
+        .find(|dir| dir.join("data/market").is_dir());
     if found.is_none() {
         println!("left out: replay of the real {name} (no shared/data/market near the repository)");
     }
@@ -37,12 +44,18 @@ fn real(name: &str) -> Option<PathBuf> {
 }
 
 fn count(summary: &Value, name: &str) -> u64 {
-    summary[name].as_u64().unwrap_or_else(|| panic!("no {name} in {summary}"))
+    summary[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no {name} in {summary}"))
 }
 
 #[test]
 fn samples_replay_to_the_same_hashes_every_time() {
-    for name in ["synthetic.itch.gz", "synthetic-lobster.csv", "synthetic-bitstamp.csv"] {
+    for name in [
+        "synthetic.itch.gz",
+        "synthetic-lobster.csv",
+        "synthetic-bitstamp.csv",
+    ] {
         let (first, second) = (summary(&sample(name)), summary(&sample(name)));
         assert_eq!(first["state_hash"], second["state_hash"], "{name}");
         assert_eq!(first["events_hash"], second["events_hash"], "{name}");
@@ -58,7 +71,15 @@ fn the_summary_for_people_names_rate_and_books() {
     let output = replay(&sample("synthetic.itch.gz"), &[]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).expect("text");
-    for expected in ["messages/s", "trades", "volume", "unknown orders", "state hash", "bid", "ask"] {
+    for expected in [
+        "messages/s",
+        "trades",
+        "volume",
+        "unknown orders",
+        "state hash",
+        "bid",
+        "ask",
+    ] {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }
 }
@@ -78,7 +99,10 @@ fn damaged_and_truncated_files_name_the_offset_and_give_no_result() {
         ("cut.itch.gz", whole[..whole.len() * 2 / 3].to_vec()),
         ("flipped.itch.gz", flipped),
         ("empty.csv", Vec::new()),
-        ("noise.bin", (0..4096u32).map(|n| (n * 7 % 251) as u8).collect()),
+        (
+            "noise.bin",
+            (0..4096u32).map(|n| (n * 7 % 251) as u8).collect(),
+        ),
         ("number.csv", not_a_number),
     ];
     for (name, bytes) in cases {
@@ -103,7 +127,9 @@ fn a_missing_file_is_a_clear_error() {
 
 #[test]
 fn real_itch_replays_with_its_known_counts() {
-    let Some(file) = real("smoke.itch.gz") else { return };
+    let Some(file) = real("smoke.itch.gz") else {
+        return;
+    };
     let summary = summary(&file);
     assert_eq!(count(&summary, "messages"), 291_913);
     assert_eq!(count(&summary["messages_by_type"], "A"), 18_173);

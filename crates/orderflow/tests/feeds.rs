@@ -103,7 +103,7 @@ fn a_cut_file_is_an_error_unless_the_cut_falls_between_messages() {
                     let empty = matches!(error.problem, Problem::Empty);
                     assert!(!at_boundary || empty, "{file} at {cut}: {error}");
                     assert!(error.offset <= cut as u64, "{file} at {cut}: {error}");
-                    assert!(error.to_string().starts_with("test: at byte "), "{error}");
+                    assert!(error.to_string().starts_with("test: at offset "), "{error}");
                     let text = file.ends_with(".csv") && cut > 80;
                     assert!(!text || error.line.is_some(), "{file} at {cut}: {error}");
                 }
@@ -171,13 +171,13 @@ fn damage_in_the_real_files_is_named() {
             let at = bytes.len() * part / 12;
             match read(&bytes[..at]) {
                 Ok(some) => assert!(!packed && some.len() < whole.len(), "{name} at {at}"),
-                Err(error) => assert!(error.to_string().contains("at byte "), "{error}"),
+                Err(error) => assert!(error.to_string().contains("at offset "), "{error}"),
             }
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x10;
             match read(&damaged) {
                 Ok(_) => assert!(!packed, "{name} at {at}: damage passes"),
-                Err(error) => assert!(error.to_string().contains("at byte "), "{error}"),
+                Err(error) => assert!(error.to_string().contains("at offset "), "{error}"),
             }
         }
     }
@@ -267,18 +267,18 @@ fn errors_say_where_and_what_was_expected() {
     bytes.extend([0, 12, b'z', 0, 0]);
     let found = problem(&bytes);
     let expected = format!(
-        "test: at byte {}: expected an ITCH 5.0 message type, found 0x7a",
+        "test: at offset {}: expected an ITCH 5.0 message type, found 0x7a",
         end + 2
     );
     assert_eq!(found, expected);
     bytes.truncate(end);
     bytes.extend([0, 13, b'S', 0, 0]);
-    let expected = format!("test: at byte {end}: expected length 12 for message type S, found 13");
+    let expected = format!("test: at offset {end}: expected length 12 for message type S, found 13");
     assert_eq!(problem(&bytes), expected);
     bytes.truncate(end);
     bytes.extend([0, 12, b'S', 0, 0]);
     let expected = "expected a whole message, found the end of the file after 5 of 14 bytes";
-    assert_eq!(problem(&bytes), format!("test: at byte {end}: {expected}"));
+    assert_eq!(problem(&bytes), format!("test: at offset {end}: {expected}"));
     bytes.truncate(end);
     bytes.extend([0, 0]);
     assert_eq!(

@@ -153,7 +153,9 @@ impl Sequencer {
         }
         self.writer.begin(now);
         if requests.is_empty() {
-            self.writer.push(&Command::Tick).expect("invariant: a tick fits into an entry");
+            self.writer
+                .push(&Command::Tick)
+                .expect("invariant: a tick fits into an entry");
         }
         for command in requests.iter().flat_map(Request::commands) {
             self.writer

@@ -13,8 +13,16 @@ use everopen_replica::{Applied, Config, Reader, Refusal, Replica, Report, verify
 
 /// Base asset with 8 decimals, quote asset with 10, one instrument, two members with money.
 fn market() -> Vec<Command> {
-    let mut tiers = FeeTiers { volume_asset: AssetId(1), len: 1, ..FeeTiers::default() };
-    tiers.tiers[0] = FeeTier { min_volume: Amount(0), maker: Rate(1_000), taker: Rate(2_000) };
+    let mut tiers = FeeTiers {
+        volume_asset: AssetId(1),
+        len: 1,
+        ..FeeTiers::default()
+    };
+    tiers.tiers[0] = FeeTier {
+        min_volume: Amount(0),
+        maker: Rate(1_000),
+        taker: Rate(2_000),
+    };
     let limits = InstrumentLimits {
         tick: Price(1),
         lot: Quantity(1),
@@ -23,30 +31,64 @@ fn market() -> Vec<Command> {
         fee_schedule: FeeScheduleId(0),
         ..InstrumentLimits::default()
     };
-    let instrument =
-        Instrument { base: AssetId(0), quote: AssetId(1), price_decimals: 2, size_decimals: 8, limits };
+    let instrument = Instrument {
+        base: AssetId(0),
+        quote: AssetId(1),
+        price_decimals: 2,
+        size_decimals: 8,
+        limits,
+    };
     let mut commands = vec![
-        Command::AddAsset { code: "BTC".parse().unwrap(), decimals: 8 },
-        Command::AddAsset { code: "USD".parse().unwrap(), decimals: 10 },
-        Command::SetFeeSchedule { schedule: FeeScheduleId(0), tiers },
+        Command::AddAsset {
+            code: "BTC".parse().unwrap(),
+            decimals: 8,
+        },
+        Command::AddAsset {
+            code: "USD".parse().unwrap(),
+            decimals: 10,
+        },
+        Command::SetFeeSchedule {
+            schedule: FeeScheduleId(0),
+            tiers,
+        },
         Command::AddInstrument { instrument },
-        Command::SetTradingPhase { instrument: InstrumentId(0), phase: TradingPhase::Online },
-        Command::AddMember { code: "alice".parse().unwrap() },
-        Command::AddMember { code: "bob".parse().unwrap() },
+        Command::SetTradingPhase {
+            instrument: InstrumentId(0),
+            phase: TradingPhase::Online,
+        },
+        Command::AddMember {
+            code: "alice".parse().unwrap(),
+        },
+        Command::AddMember {
+            code: "bob".parse().unwrap(),
+        },
     ];
     for member in [MemberId(0), MemberId(1)] {
         for asset in [AssetId(0), AssetId(1)] {
             let amount = Amount(1_000_000_000_000_000);
             let reference = Reference::EMPTY;
-            commands.push(Command::Deposit { member, asset, amount, reference });
+            commands.push(Command::Deposit {
+                member,
+                asset,
+                amount,
+                reference,
+            });
         }
     }
     commands
 }
 
 fn order(member: u32, side: Side, price: u64) -> Command {
-    let order = NewOrder { side, price: Price(price), size: Quantity(1_000), ..NewOrder::default() };
-    Command::PlaceOrder { member: MemberId(member), order }
+    let order = NewOrder {
+        side,
+        price: Price(price),
+        size: Quantity(1_000),
+        ..NewOrder::default()
+    };
+    Command::PlaceOrder {
+        member: MemberId(member),
+        order,
+    }
 }
 
 fn open(dir: &std::path::Path, reader: impl Reader) -> (Replica, Report) {
@@ -60,7 +102,11 @@ struct Counter(Arc<Mutex<(u64, LogIndex)>>);
 impl Reader for Counter {
     fn applied(&mut self, entry: &Applied<'_>) {
         let mut count = self.0.lock().unwrap();
-        assert_eq!(entry.index.0, count.1.0 + 1, "entries come in order, each once");
+        assert_eq!(
+            entry.index.0,
+            count.1.0 + 1,
+            "entries come in order, each once"
+        );
         *count = (count.0 + entry.events.len() as u64, entry.index);
     }
     fn checkpoint(&mut self) -> Vec<u8> {
@@ -68,7 +114,12 @@ impl Reader for Counter {
         [count.0.to_le_bytes(), count.1.0.to_le_bytes()].concat()
     }
     fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let number = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).unwrap();
+        let number = |at: usize| {
+            bytes[at..at + 8]
+                .try_into()
+                .map(u64::from_le_bytes)
+                .unwrap()
+        };
         *self.0.lock().unwrap() = (number(0), LogIndex(number(8)));
         Ok(())
     }
@@ -84,7 +135,9 @@ fn a_restart_goes_on_where_it_was() {
     let first = handle.execute(market()).unwrap();
     assert_eq!(first.index, LogIndex(1));
     for price in 0..100 {
-        handle.execute(vec![order(0, Side::Buy, 10_000 - price)]).unwrap();
+        handle
+            .execute(vec![order(0, Side::Buy, 10_000 - price)])
+            .unwrap();
     }
     handle.execute(vec![order(1, Side::Sell, 10_000)]).unwrap();
     let counted = counter.0.lock().unwrap().0;
@@ -95,9 +148,14 @@ fn a_restart_goes_on_where_it_was() {
     let (replica, report) = open(dir.path(), counter.clone());
     assert_eq!(report.last_index, 102);
     assert_eq!(counter.0.lock().unwrap().0, counted);
-    let next = replica.handle().execute(vec![order(0, Side::Buy, 1)]).unwrap();
+    let next = replica
+        .handle()
+        .execute(vec![order(0, Side::Buy, 1)])
+        .unwrap();
     assert_eq!(next.index, LogIndex(103));
-    let Event::OrderAccepted { order, .. } = next.events[0] else { panic!("{:?}", next.events) };
+    let Event::OrderAccepted { order, .. } = next.events[0] else {
+        panic!("{:?}", next.events)
+    };
     assert_eq!(order.sequence, 102, "order numbers go on");
     drop(replica);
     let (_, after) = verify(&Config::new(dir.path()), &mut |_| {}).unwrap();
@@ -113,7 +171,9 @@ fn log_and_snapshot_lead_to_the_same_state() {
         let handle = replica.handle();
         handle.execute(market()).unwrap();
         for price in 0..50 {
-            handle.execute(vec![order(price % 2, Side::Buy, 100 + u64::from(price))]).unwrap();
+            handle
+                .execute(vec![order(price % 2, Side::Buy, 100 + u64::from(price))])
+                .unwrap();
             if snapshots && price % 10 == 9 {
                 assert_eq!(handle.snapshot().unwrap(), LogIndex(u64::from(price) + 2));
             }
@@ -193,7 +253,12 @@ fn a_full_queue_is_busy_and_loses_nothing_that_it_took() {
     replica.stop().unwrap();
     let answers = answers.lock().unwrap();
     assert_eq!(answers.len(), taken);
-    assert!(answers.iter().enumerate().all(|(at, (number, ok))| at == *number && *ok));
+    assert!(
+        answers
+            .iter()
+            .enumerate()
+            .all(|(at, (number, ok))| at == *number && *ok)
+    );
 }
 
 #[test]
@@ -226,10 +291,15 @@ fn an_order_expires_without_any_command() {
     };
     replica
         .handle()
-        .execute(vec![Command::PlaceOrder { member: MemberId(0), order }])
+        .execute(vec![Command::PlaceOrder {
+            member: MemberId(0),
+            order,
+        }])
         .unwrap();
     let (time, _) = loop {
-        let event = told.recv_timeout(Duration::from_secs(30)).expect("the order never expired");
+        let event = told
+            .recv_timeout(Duration::from_secs(30))
+            .expect("the order never expired");
         if matches!(event.1, Event::OrderDone { .. }) {
             break event;
         }
@@ -243,9 +313,10 @@ fn a_second_process_is_refused_and_a_refused_command_is_an_event() {
     let (replica, _) = open(dir.path(), ());
     assert!(Replica::open(Config::new(dir.path()), (), &mut |_| {}).is_err());
     let member = MemberId(77);
-    let outcome = replica.handle().execute(vec![order(77, Side::Buy, 1)]).unwrap();
-    let expected = |event: &Event| {
-        matches!(event, Event::OrderRejected { member: m, reason: RejectReason::UnknownMember, .. } if *m == member)
-    };
+    let outcome = replica
+        .handle()
+        .execute(vec![order(77, Side::Buy, 1)])
+        .unwrap();
+    let expected = |event: &Event| matches!(event, Event::OrderRejected { member: m, reason: RejectReason::UnknownMember, .. } if *m == member);
     assert!(outcome.events.iter().any(expected), "{:?}", outcome.events);
 }

@@ -1,8 +1,15 @@
-//! The whole venue on OBW1: limits, holds, matching, fees, ledger and events, beside the reference
-//! floor in the same run.
+//! The whole venue on OBW1: limits, holds, matching, fees, ledger and events; beside it, in the
+//! same run, the book alone with its events and the reference floor.
+//!
+//! Sixteen members trade, each order has a client order id, and a command takes a microsecond of
+//! the log's time.
 //!
 //! `cargo bench -p everopen-venue --bench engine -- [--quick] [--json PATH] [--workload NAME]`
 
+/// The book's own benchmark, for its driver; its allocator counts here, too.
+#[path = "../../book/benches/book.rs"]
+#[allow(dead_code, reason = "its main is not ours")]
+mod book;
 #[path = "../tests/support/obw1.rs"]
 mod driver;
 
@@ -10,13 +17,10 @@ use std::hint::black_box;
 
 use driver::Driver;
 use everopen_orderflow::obw1::{Record, Totals};
-use everopen_testkit::{Args, CountingAllocator, Engine, MakeEngine, bench};
-
-#[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
+use everopen_testkit::{Args, Engine, MakeEngine, bench};
 
 /// Members on each side.
-const MEMBERS_PER_SIDE: u32 = 64;
+const MEMBERS_PER_SIDE: u32 = 8;
 
 struct Venue(Driver);
 
@@ -39,10 +43,11 @@ impl Engine for Venue {
 fn main() {
     let venue: MakeEngine =
         |symbols, orders| Box::new(Venue(Driver::new(symbols, orders, MEMBERS_PER_SIDE)));
+    let engines = [("book", book::Driver::make as MakeEngine), ("venue", venue)];
     bench(
         "engine",
         &Args::parse(),
         &["d1k", "d100k", "m100"],
-        &[("venue", venue)],
+        &engines,
     );
 }

@@ -152,7 +152,7 @@ impl Venue {
         out: &mut impl EventSink,
     ) -> Result<(), RejectReason> {
         let market = self.market(instrument)?;
-        let on_tick = price.0 % market.instrument.limits.tick.0 == 0;
+        let on_tick = price.0.is_multiple_of(market.instrument.limits.tick.0);
         if price == Price::ZERO || price > Price::MAX || !on_tick {
             return Err(RejectReason::ReferencePriceInvalid);
         }

@@ -89,7 +89,7 @@ impl Venue {
     fn amend_in_place<E: EventSink>(&mut self, change: &Change, out: &mut E) {
         let slot = change.id.slot;
         let (book, mut floor) = self.floor(change.id.instrument, out);
-        let resting = *book
+        let resting = book
             .get(slot, change.id.sequence)
             .expect("invariant: an open order that does not wait rests");
         let remaining = change.remaining();

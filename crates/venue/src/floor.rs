@@ -212,6 +212,9 @@ impl<E: EventSink> Floor<'_, E> {
             spare.0 >= 0,
             "invariant: a hold covers what its order needs"
         );
+        if spare.is_zero() {
+            return;
+        }
         order.hold = need;
         let account = self.market.seats[order.seat as usize].hold_account(order.side);
         self.ledger.release(account, spare);

@@ -1,14 +1,15 @@
 //! Ids that a member chose: those of its open orders, and the most recent ones that ended, so that
 //! a message sent twice is refused the second time.
 //!
-//! A table with open addressing points into a slab of entries; ended entries form a queue through
-//! the slab, whose oldest leaves when it is full. The table is never iterated, so the hash seed
-//! reaches nobody. Each member has tables of its own: ids chosen to collide slow down only the
-//! lookups of the member who chose them.
+//! Ended ids stand in a ring in the order of their ends, so that the one to forget is always the
+//! next in memory; open ones in a slab. A table of places finds each. Tables are
+//! never iterated, and rehashing reaches nobody. Each member has tables of its own: ids chosen to
+//! collide slow down only the lookups of the member who chose them.
 
 use alloc::vec::Vec;
 
 use everopen_domain::{OrderId, Text};
+use hashbrown::HashTable;
 
 /// How many ended ids of a member are still refused.
 pub(crate) const RECENT_IDS: usize = 4096;
@@ -19,45 +20,42 @@ pub(crate) const NONE: u32 = u32::MAX;
 type Id = Text<36>;
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct Open {
     id: Id,
     hash: u32,
-    /// The next younger ended entry.
-    younger: u32,
-    /// The open order; the default, which no order has, if it has ended.
     order: OrderId,
 }
 
-const _: () = assert!(size_of::<Entry>() == 64);
-
-/// The ids of one member.
 #[derive(Clone, Debug)]
-pub(crate) struct Ids {
-    /// Hash and entry, [`NONE`] where empty; a power of two, at most half full.
-    table: Vec<(u32, u32)>,
-    entries: Vec<Entry>,
-    free: Vec<u32>,
-    oldest: u32,
-    youngest: u32,
-    ended: usize,
+struct Ended {
+    id: Id,
+    hash: u32,
 }
 
-impl Default for Ids {
-    fn default() -> Self {
-        Self {
-            table: Vec::new(),
-            entries: Vec::new(),
-            free: Vec::new(),
-            oldest: NONE,
-            youngest: NONE,
-            ended: 0,
-        }
-    }
+/// Where an id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is of an open order, in this entry.
+    Open(u32),
+    /// Its order has ended.
+    Ended,
+}
+
+/// The ids of one member.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ids {
+    open: HashTable<u32>,
+    entries: Vec<Open>,
+    free: Vec<u32>,
+    ended: HashTable<u32>,
+    ring: Vec<Ended>,
+    /// The oldest of a full ring.
+    oldest: usize,
 }
 
 /// Folded multiplication over eight bytes at a time.
 #[inline]
-fn hash(id: &Id) -> u32 {
+pub(crate) fn hash(id: &Id) -> u32 {
     const FIRST: u64 = 0x9e37_79b9_7f4a_7c15;
     const SECOND: u64 = 0xd6e8_feb8_6659_fd93;
     let fold = |a: u64, b: u64| {
@@ -80,48 +78,69 @@ fn hash(id: &Id) -> u32 {
 }
 
 impl Ids {
-    /// The entry with this id.
+    /// Where an id is, given its [`hash`].
     #[inline]
-    pub fn find(&self, id: &Id) -> Option<u32> {
-        if self.table.is_empty() {
-            return None;
+    pub fn find(&self, id: &Id, hash: u32) -> Option<Found> {
+        if let Some(entry) = self.find_open(id, hash) {
+            return Some(Found::Open(entry));
         }
-        let (mask, hash) = (self.table.len() - 1, hash(id));
-        let mut at = hash as usize & mask;
-        loop {
-            let (tag, entry) = self.table[at];
-            if entry == NONE {
-                return None;
-            }
-            if tag == hash && self.entries[entry as usize].id == *id {
-                return Some(entry);
-            }
-            at = (at + 1) & mask;
-        }
+        let ended = self
+            .ended
+            .find(spread(hash), |at| self.ring[*at as usize].id == *id);
+        ended.map(|_| Found::Ended)
     }
 
-    /// The open order of an entry, or none if it has ended.
+    /// True if the id is in use.
+    pub fn contains(&self, id: &Id) -> bool {
+        self.find(id, hash(id)).is_some()
+    }
+
     #[inline]
-    pub fn order(&self, entry: u32) -> Option<OrderId> {
-        let order = self.entries[entry as usize].order;
-        (order.sequence != 0).then_some(order)
+    fn find_open(&self, id: &Id, hash: u32) -> Option<u32> {
+        let found = self
+            .open
+            .find(spread(hash), |at| self.entries[*at as usize].id == *id);
+        found.copied()
+    }
+
+    /// The open order of an entry.
+    #[inline]
+    pub fn order(&self, entry: u32) -> OrderId {
+        self.entries[entry as usize].order
     }
 
     /// The open order with this id.
     #[inline]
     pub fn open_order(&self, id: &Id) -> Option<OrderId> {
-        self.find(id).and_then(|entry| self.order(entry))
+        self.find_open(id, hash(id)).map(|entry| self.order(entry))
     }
 
-    /// Adds an id of an open order that is not there yet.
-    pub fn insert(&mut self, id: Id, order: OrderId) -> u32 {
-        self.add(id, order)
-    }
-
-    /// Adds an id that ended at once, and is not there yet.
-    pub fn insert_ended(&mut self, id: Id) {
-        let entry = self.add(id, OrderId::default());
-        self.queue(entry);
+    /// Adds an id of an open order that is not there yet, given its [`hash`].
+    #[inline]
+    pub fn insert(&mut self, id: &Id, hash: u32, order: OrderId) -> u32 {
+        let entry = Open {
+            id: *id,
+            hash,
+            order,
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.entries[at as usize] = entry;
+                at as usize
+            }
+            None => {
+                self.entries.push(entry);
+                // So that freeing never allocates.
+                if self.free.capacity() < self.entries.len() {
+                    self.free.reserve(self.entries.capacity());
+                }
+                self.entries.len() - 1
+            }
+        };
+        self.open.insert_unique(spread(hash), at as u32, |at| {
+            spread(self.entries[*at as usize].hash)
+        });
+        at as u32
     }
 
     /// Gives the id to another order, which takes the place of the first.
@@ -132,115 +151,58 @@ impl Ids {
     /// The order of this entry has ended.
     #[inline]
     pub fn end(&mut self, entry: u32) {
-        self.entries[entry as usize].order = OrderId::default();
-        self.queue(entry);
+        let Open { id, hash, .. } = self.entries[entry as usize];
+        remove(&mut self.open, hash, entry);
+        self.free.push(entry);
+        self.insert_ended_hashed(id, hash);
+    }
+
+    /// Adds an id that ended at once, and is not there yet.
+    pub fn insert_ended(&mut self, id: Id) {
+        self.insert_ended_hashed(id, hash(&id));
+    }
+
+    #[inline]
+    fn insert_ended_hashed(&mut self, id: Id, hash: u32) {
+        let ended = Ended { id, hash };
+        let at = if self.ring.len() < RECENT_IDS {
+            self.ring.push(ended);
+            self.ring.len() - 1
+        } else {
+            let at = self.oldest;
+            self.oldest = if at + 1 == RECENT_IDS { 0 } else { at + 1 };
+            remove(&mut self.ended, self.ring[at].hash, at as u32);
+            self.ring[at] = ended;
+            at
+        };
+        self.ended.insert_unique(spread(hash), at as u32, |at| {
+            spread(self.ring[*at as usize].hash)
+        });
     }
 
     /// Ended ids that are still refused, oldest first.
     pub fn recent(&self) -> impl Iterator<Item = Id> + '_ {
-        let mut at = self.oldest;
-        core::iter::from_fn(move || {
-            let entry = self.entries.get(at as usize)?;
-            at = entry.younger;
-            Some(entry.id)
-        })
+        let (young, old) = self.ring.split_at(self.oldest);
+        old.iter().chain(young).map(|ended| ended.id)
     }
 
     /// How many ids belong to open orders.
     pub fn open(&self) -> usize {
-        self.entries.len() - self.free.len() - self.ended
-    }
-
-    fn queue(&mut self, entry: u32) {
-        self.entries[entry as usize].younger = NONE;
-        match self.entries.get_mut(self.youngest as usize) {
-            Some(youngest) => youngest.younger = entry,
-            None => self.oldest = entry,
-        }
-        self.youngest = entry;
-        self.ended += 1;
-        if self.ended > RECENT_IDS {
-            let oldest = self.oldest;
-            self.oldest = self.entries[oldest as usize].younger;
-            self.ended -= 1;
-            self.forget(oldest);
-        }
-    }
-
-    fn add(&mut self, id: Id, order: OrderId) -> u32 {
-        let used = self.entries.len() - self.free.len();
-        if (used + 1) * 2 > self.table.len() {
-            self.grow();
-        }
-        let entry = Entry {
-            hash: hash(&id),
-            id,
-            younger: NONE,
-            order,
-        };
-        let tag = entry.hash;
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.entries[at as usize] = entry;
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                // So that freeing never allocates.
-                if self.free.capacity() < self.entries.len() {
-                    self.free.reserve(self.entries.capacity());
-                }
-                (self.entries.len() - 1) as u32
-            }
-        };
-        place(&mut self.table, tag, at);
-        at
-    }
-
-    fn grow(&mut self) {
-        let len = (self.table.len() * 2).max(64);
-        let mut table = alloc::vec![(0, NONE); len];
-        for (tag, entry) in &self.table {
-            if *entry != NONE {
-                place(&mut table, *tag, *entry);
-            }
-        }
-        self.table = table;
-    }
-
-    /// Takes an entry out; what stands behind it in its run moves up, so that no gap parts a run.
-    fn forget(&mut self, entry: u32) {
-        let mask = self.table.len() - 1;
-        let mut gap = self.entries[entry as usize].hash as usize & mask;
-        while self.table[gap].1 != entry {
-            gap = (gap + 1) & mask;
-        }
-        let mut at = gap;
-        loop {
-            at = (at + 1) & mask;
-            let (tag, moved) = self.table[at];
-            if moved == NONE {
-                break;
-            }
-            // It may move up to the gap unless its home lies behind the gap.
-            let home = tag as usize & mask;
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) {
-                self.table[gap] = (tag, moved);
-                gap = at;
-            }
-        }
-        self.table[gap] = (0, NONE);
-        self.free.push(entry);
+        self.entries.len() - self.free.len()
     }
 }
 
-fn place(table: &mut [(u32, u32)], tag: u32, entry: u32) {
-    let mask = table.len() - 1;
-    let mut at = tag as usize & mask;
-    while table[at].1 != NONE {
-        at = (at + 1) & mask;
+#[inline]
+fn remove(table: &mut HashTable<u32>, hash: u32, index: u32) {
+    if let Ok(entry) = table.find_entry(spread(hash), |at| *at == index) {
+        entry.remove();
     }
-    table[at] = (tag, entry);
+}
+
+/// A stored hash as the tables want it: well mixed at both ends.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
@@ -254,25 +216,34 @@ mod tests {
         n.to_string().parse().unwrap()
     }
 
-    #[test]
-    fn the_oldest_ended_id_is_forgotten_when_the_queue_is_full() {
-        let mut ids = Ids::default();
-        let order = OrderId {
-            sequence: 7,
+    fn order(n: u32) -> OrderId {
+        OrderId {
+            sequence: n.into(),
             ..OrderId::default()
-        };
-        let open = ids.insert(id(1_000_000), order);
-        for n in 0..RECENT_IDS as u32 + 10 {
+        }
+    }
+
+    fn insert(ids: &mut Ids, n: u32) -> u32 {
+        ids.insert(&id(n), hash(&id(n)), order(n))
+    }
+
+    #[test]
+    fn the_oldest_ended_id_is_forgotten_when_the_ring_is_full() {
+        let mut ids = Ids::default();
+        let open = insert(&mut ids, 1_000_000);
+        for n in 0..RECENT_IDS as u32 * 3 + 10 {
             ids.insert_ended(id(n));
         }
-        assert!(ids.find(&id(9)).is_none());
-        assert!(ids.find(&id(10)).is_some());
-        assert_eq!(ids.open_order(&id(1_000_000)), Some(order));
+        let oldest = RECENT_IDS as u32 * 2 + 10;
+        assert!(!ids.contains(&id(oldest - 1)));
+        assert!((oldest..oldest + RECENT_IDS as u32).all(|n| ids.contains(&id(n))));
+        assert_eq!(ids.open_order(&id(1_000_000)), Some(order(1_000_000)));
         assert_eq!(ids.recent().count(), RECENT_IDS);
-        assert_eq!(ids.recent().next(), Some(id(10)));
+        assert_eq!(ids.recent().next(), Some(id(oldest)));
         assert_eq!(ids.open(), 1);
         ids.end(open);
         assert_eq!(ids.open(), 0);
+        assert_eq!(ids.open_order(&id(1_000_000)), None);
         assert_eq!(ids.recent().last(), Some(id(1_000_000)));
     }
 
@@ -282,22 +253,24 @@ mod tests {
             let mut ids = Ids::default();
             let (mut open, mut ended) = (Vec::new(), VecDeque::new());
             for (n, ends) in steps {
-                match (ids.find(&id(n)), ends) {
-                    (None, _) => {
+                match ids.find(&id(n), hash(&id(n))) {
+                    None => {
                         prop_assert!(!open.contains(&n) && !ended.contains(&n));
-                        ids.insert(id(n), OrderId { sequence: u64::from(n) + 1, ..OrderId::default() });
+                        insert(&mut ids, n);
                         open.push(n);
                     }
-                    (Some(entry), true) if ids.order(entry).is_some() => {
-                        ids.end(entry);
-                        open.retain(|other| *other != n);
-                        ended.push_back(n);
+                    Some(Found::Open(entry)) => {
+                        prop_assert!(open.contains(&n));
+                        prop_assert_eq!(ids.order(entry), order(n));
+                        if ends {
+                            ids.end(entry);
+                            open.retain(|other| *other != n);
+                            ended.push_back(n);
+                        }
                     }
-                    (Some(entry), _) => {
-                        let expected = open.contains(&n).then_some(u64::from(n) + 1);
-                        prop_assert_eq!(ids.order(entry).map(|o| o.sequence), expected);
-                    }
+                    Some(Found::Ended) => prop_assert!(ended.contains(&n)),
                 }
+                prop_assert_eq!(ids.open(), open.len());
             }
             prop_assert!(ids.recent().eq(ended.into_iter().map(id)));
         }

@@ -140,7 +140,7 @@ impl Venue {
         amount: Amount,
         reference: &Reference,
     ) -> Result<Account, RejectReason> {
-        let known = self.member(member)?.references.find(reference).is_some();
+        let known = self.member(member)?.references.contains(reference);
         if asset.0 as usize >= self.assets.len() {
             return Err(RejectReason::UnknownAsset);
         }

@@ -9,7 +9,7 @@ use everopen_domain::{
 
 use crate::arithmetic::{band_top, cost, floor_to_lot};
 use crate::floor::{entering_rate, resting_rate};
-use crate::ids::NONE;
+use crate::ids::{Found, NONE, hash};
 use crate::market::{Accepted, Market, OpenOrder, Seat, State};
 use crate::matching::{Budget, Entry, largest_size};
 use crate::rules::{can_rest, check_largest_notional, check_order, check_phase};
@@ -79,12 +79,22 @@ impl Venue {
         };
         let state = &mut self.members[member.0 as usize];
         let ids = &state.client_order_ids;
-        let reused = match ids.find(&order.client_order_id) {
-            _ if order.client_order_id.is_empty() => None,
-            None => None,
-            Some(entry) if replaced.is_some() && ids.order(entry) == replaced => Some(entry),
-            Some(_) => return Err(RejectReason::DuplicateClientOrderId),
+        let named = !order.client_order_id.is_empty();
+        let id_hash = if named {
+            hash(&order.client_order_id)
+        } else {
+            0
         };
+        let mut reused = None;
+        if named {
+            match ids.find(&order.client_order_id, id_hash) {
+                None => {}
+                Some(Found::Open(entry)) if Some(ids.order(entry)) == replaced => {
+                    reused = Some(entry);
+                }
+                Some(_) => return Err(RejectReason::DuplicateClientOrderId),
+            }
+        }
         let stays = order.stop.is_some()
             || (order.order_type == OrderType::Limit && can_rest(order.time_in_force));
         let open = seat.open - u32::from(replaced.is_some());
@@ -106,10 +116,9 @@ impl Venue {
         let account = seat.hold_account(order.side);
         let available = Amount(self.ledger.balance(account).available.0 + released.0);
         let sequence = self.last_order_sequence + 1;
-        assert!(
-            sequence < OrderId::SEQUENCE_END,
-            "invariant: acceptances are below 2^56"
-        );
+        if sequence >= OrderId::SEQUENCE_END {
+            return Err(RejectReason::Overflow);
+        }
         let book = &self.books[at];
         let (hold, entry) = if enters_now {
             plan(market, book, seat, order, rates, available, sequence)?
@@ -148,7 +157,7 @@ impl Venue {
             instrument: order.instrument,
             slot,
         };
-        let client_entry = if order.client_order_id.is_empty() {
+        let client_entry = if !named {
             NONE
         } else {
             let ids = &mut floor.members[member.0 as usize].client_order_ids;
@@ -157,7 +166,7 @@ impl Venue {
                     ids.hand_over(entry, id);
                     entry
                 }
-                None => ids.insert(order.client_order_id, id),
+                None => ids.insert(&order.client_order_id, id_hash, id),
             }
         };
         let expiry = if order.time_in_force == TimeInForce::GoodTillTime {

@@ -17,7 +17,7 @@ use everopen_ledger::Ledger;
 use crate::admin::{check_limits, check_member_limits, check_order_limits, check_tiers};
 use crate::amend::exact_resting_hold;
 use crate::auction::is_crossed;
-use crate::ids::{NONE, RECENT_IDS};
+use crate::ids::{NONE, RECENT_IDS, hash};
 use crate::market::{Accepted, Market, OpenOrder, State};
 use crate::member::{Member, Volume};
 use crate::rules::can_rest;
@@ -89,6 +89,9 @@ impl core::error::Error for RestoreError {
     }
 }
 
+/// No venue counts this far: so that counting on never overflows.
+const COUNT_END: u64 = 1 << 62;
+
 type Restored = Result<(), RestoreError>;
 
 impl Venue {
@@ -107,6 +110,9 @@ impl Venue {
         };
         if snapshot.last_order_sequence >= OrderId::SEQUENCE_END {
             return Err(RestoreError::Order(OrderId::default()));
+        }
+        if snapshot.last_transfer.0 >= COUNT_END {
+            return Err(RestoreError::Withdrawals);
         }
         venue.restore_assets(snapshot)?;
         venue.restore_schedules(snapshot)?;
@@ -191,7 +197,7 @@ impl Venue {
                 return wrong;
             }
             for id in recent {
-                if id.is_empty() || ids.find(id).is_some() {
+                if id.is_empty() || ids.contains(id) {
                     return wrong;
                 }
                 ids.insert_ended(*id);
@@ -245,7 +251,8 @@ impl Venue {
             .iter()
             .any(|m| (m.instrument.base, m.instrument.quote) == pair);
         // Every trade has a sequence of its own and moves the last price.
-        let counted = snapshot.last_trade.0 <= snapshot.sequence
+        let counted = snapshot.sequence < COUNT_END
+            && snapshot.last_trade.0 <= snapshot.sequence
             && (snapshot.last_trade.0 == 0) == (snapshot.last_price == Price::ZERO)
             && snapshot.last_price <= Price::MAX
             && snapshot.reference_price <= Price::MAX;
@@ -313,10 +320,10 @@ impl Venue {
         let ids = &mut self.members[snapshot.member.0 as usize].client_order_ids;
         let client_entry = if details.client_order_id.is_empty() {
             NONE
-        } else if ids.find(&details.client_order_id).is_some() {
+        } else if ids.contains(&details.client_order_id) {
             return Err(wrong);
         } else {
-            ids.insert(details.client_order_id, id)
+            ids.insert(&details.client_order_id, hash(&details.client_order_id), id)
         };
         let expiry = if details.time_in_force == TimeInForce::GoodTillTime {
             if details.expires_at <= self.time {

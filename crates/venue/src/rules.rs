@@ -202,5 +202,5 @@ pub(crate) fn check_largest_notional(
 /// True when `value` is no multiple of `step`.
 #[inline]
 fn off(value: u64, step: u64) -> bool {
-    step > 1 && value % step != 0
+    step > 1 && !value.is_multiple_of(step)
 }

@@ -20,10 +20,10 @@ fn apply(desk: &mut Desk, step: &Step) -> Command {
     | Command::CancelOrder { member, target } = &mut command
     {
         // Mostly the owner asks.
-        if let (OrderTarget::Order(id), true) = (target, step.pick % 8 != 0) {
-            if let Some(owner) = desk.auditor.owner(*id) {
-                *member = owner;
-            }
+        if let (OrderTarget::Order(id), true) = (target, !step.pick.is_multiple_of(8))
+            && let Some(owner) = desk.auditor.owner(*id)
+        {
+            *member = owner;
         }
     }
     if let Command::ReplaceOrder {
@@ -31,11 +31,10 @@ fn apply(desk: &mut Desk, step: &Step) -> Command {
         order,
         ..
     } = &mut command
+        && !step.pick.is_multiple_of(7)
     {
-        if step.pick % 7 != 0 {
-            order.instrument = id.instrument;
-            order.side = desk.auditor.side(*id).unwrap_or(order.side);
-        }
+        order.instrument = id.instrument;
+        order.side = desk.auditor.side(*id).unwrap_or(order.side);
     }
     desk.run_at(desk.now + step.elapsed, command);
     command

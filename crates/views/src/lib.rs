@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod account;
+mod apply;
 mod book;
 mod candle;
 mod checkpoint;
@@ -22,6 +23,7 @@ pub mod decimal;
 mod fee;
 mod market;
 mod member;
+mod money;
 mod order;
 mod reference;
 pub mod uuid;

@@ -16,7 +16,10 @@ use super::{Action, Operator};
 /// What the venue or the system refused, as a sentence.
 pub fn perform(dir: &Path, action: &Action) -> Result<Value> {
     let directory = File::open(dir).with_context(|| {
-        format!("no venue in {}: start one with `everopen up --dir`", dir.display())
+        format!(
+            "no venue in {}: start one with `everopen up --dir`",
+            dir.display()
+        )
     })?;
     match UnixStream::connect(super::server::socket_path(&directory)) {
         Ok(stream) => ask(&stream, action),
@@ -31,7 +34,9 @@ fn ask(stream: &UnixStream, action: &Action) -> Result<Value> {
     let mut writer = stream;
     writeln!(writer, "{}", serde_json::to_string(action)?)?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).context("read the venue's answer")?;
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .context("read the venue's answer")?;
     let mut reply: Value = serde_json::from_str(&line).context("read the venue's answer")?;
     if let Some(error) = reply.get("error").and_then(Value::as_str) {
         bail!("{error}");

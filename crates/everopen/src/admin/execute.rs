@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 use anyhow::{Context, Result, anyhow, bail};
 use everopen_domain::{
     Amount, AssetId, Command, Event, FeeScheduleId, FeeTier, FeeTiers, Instrument,
-    InstrumentLimits, MemberId, MemberLimits, OrderLimits, Price, Quantity, Rate,
-    TradingPhase, TransferId,
+    InstrumentLimits, MemberId, MemberLimits, OrderLimits, Price, Quantity, Rate, TradingPhase,
+    TransferId,
 };
 use everopen_gateway::{AddressRange, KeyStore, Permissions};
 use everopen_replica as replica;
@@ -32,7 +32,9 @@ fn parse<T, E: std::fmt::Display>(what: &str, text: &str, parsed: Result<T, E>) 
 
 /// A share in percent with up to four decimals, as parts per million.
 fn percent(what: &str, text: &str) -> Result<Rate> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (negative, digits) = text
+        .strip_prefix('-')
+        .map_or((false, text), |rest| (true, rest));
     let ppm = parse(what, text, decimal::parse_amount(digits, 4))?;
     let ppm = i32::try_from(ppm).with_context(|| format!("{what} {text:?} is too large"))?;
     Ok(Rate(if negative { -ppm } else { ppm }))
@@ -40,7 +42,11 @@ fn percent(what: &str, text: &str) -> Result<Rate> {
 
 /// Permissions from their names.
 fn rights(names: &[String]) -> Result<Permissions> {
-    let mut rights = Permissions { view: false, trade: false, transfer: false };
+    let mut rights = Permissions {
+        view: false,
+        trade: false,
+        transfer: false,
+    };
     for name in names {
         match name.as_str() {
             "view" => rights.view = true,
@@ -54,8 +60,16 @@ fn rights(names: &[String]) -> Result<Permissions> {
 
 /// The names of permissions.
 fn rights_text(rights: Permissions) -> String {
-    let names = [(rights.view, "view"), (rights.trade, "trade"), (rights.transfer, "transfer")];
-    let held: Vec<&str> = names.iter().filter(|(held, _)| *held).map(|(_, name)| *name).collect();
+    let names = [
+        (rights.view, "view"),
+        (rights.trade, "trade"),
+        (rights.transfer, "transfer"),
+    ];
+    let held: Vec<&str> = names
+        .iter()
+        .filter(|(held, _)| *held)
+        .map(|(_, name)| *name)
+        .collect();
     held.join(",")
 }
 
@@ -76,12 +90,13 @@ fn phase(text: &str) -> Result<TradingPhase> {
 
 impl Operator {
     /// For a running venue.
-    pub fn new(
-        handle: replica::Handle,
-        views: Arc<RwLock<Views>>,
-        keys: Arc<KeyStore>,
-    ) -> Self {
-        Self { handle, views, keys, stopped: None }
+    pub fn new(handle: replica::Handle, views: Arc<RwLock<Views>>, keys: Arc<KeyStore>) -> Self {
+        Self {
+            handle,
+            views,
+            keys,
+            stopped: None,
+        }
     }
 
     /// Opens the venue in `dir`, which nobody may be running.
@@ -91,14 +106,22 @@ impl Operator {
     pub fn open_stopped(dir: &Path) -> Result<Self> {
         let log = dir.join(crate::up::LOG_DIR);
         if !log.is_dir() {
-            bail!("no venue in {}: start one with `everopen up --dir`", dir.display());
+            bail!(
+                "no venue in {}: start one with `everopen up --dir`",
+                dir.display()
+            );
         }
         let views = Arc::new(RwLock::new(Views::new(everopen_views::Config::default())));
         let reader = ViewsOnly(Arc::clone(&views));
         let config = replica::Config::new(log);
         let (venue, _) = replica::Replica::open(config, reader, &mut |_| {})?;
         let keys = Arc::new(KeyStore::open(dir)?);
-        Ok(Self { handle: venue.handle(), views, keys, stopped: Some(venue) })
+        Ok(Self {
+            handle: venue.handle(),
+            views,
+            keys,
+            stopped: Some(venue),
+        })
     }
 
     /// Performs an action.
@@ -112,9 +135,11 @@ impl Operator {
                 let index = self.handle.snapshot().map_err(|e| anyhow!("{e}"))?;
                 Ok(json!({ "snapshot": index.0 }))
             }
-            Action::MemberAdd { name, permissions, allow } => {
-                self.member_add(name, permissions, allow)
-            }
+            Action::MemberAdd {
+                name,
+                permissions,
+                allow,
+            } => self.member_add(name, permissions, allow),
             Action::MemberList => self.member_list(),
             Action::KeyRevoke { key } => {
                 self.keys.revoke(key)?;
@@ -141,7 +166,11 @@ impl Operator {
             }
             _ => None,
         });
-        let trades = outcome.events.iter().filter(|e| matches!(e, Event::Traded { .. })).count();
+        let trades = outcome
+            .events
+            .iter()
+            .filter(|e| matches!(e, Event::Traded { .. }))
+            .count();
         Ok(json!({
             "index": outcome.index.0,
             "events": outcome.events.len(),
@@ -152,7 +181,10 @@ impl Operator {
 
     fn status(&self) -> Value {
         let stats = self.handle.stats();
-        let views = self.views.read().expect("invariant: views are never left half written");
+        let views = self
+            .views
+            .read()
+            .expect("invariant: views are never left half written");
         let products: Vec<Value> = views
             .products()
             .map(|p| json!({ "id": p.symbol, "phase": format!("{:?}", p.phase) }))
@@ -169,20 +201,35 @@ impl Operator {
     }
 
     fn member(&self, code: &str) -> Result<MemberId> {
-        let views = self.views.read().expect("invariant: views are never left half written");
-        views.member_by_code(code).ok_or_else(|| anyhow!("no member {code:?}"))
+        let views = self
+            .views
+            .read()
+            .expect("invariant: views are never left half written");
+        views
+            .member_by_code(code)
+            .ok_or_else(|| anyhow!("no member {code:?}"))
     }
 
     fn asset(&self, code: &str) -> Result<(AssetId, u8)> {
-        let views = self.views.read().expect("invariant: views are never left half written");
-        let asset = views.asset_by_code(code).ok_or_else(|| anyhow!("no asset {code:?}"))?;
+        let views = self
+            .views
+            .read()
+            .expect("invariant: views are never left half written");
+        let asset = views
+            .asset_by_code(code)
+            .ok_or_else(|| anyhow!("no asset {code:?}"))?;
         Ok((asset.id, asset.decimals))
     }
 
     fn product(&self, symbol: &str) -> Result<Product> {
-        let views = self.views.read().expect("invariant: views are never left half written");
+        let views = self
+            .views
+            .read()
+            .expect("invariant: views are never left half written");
         let product = views.product_by_symbol(symbol);
-        product.cloned().ok_or_else(|| anyhow!("no product {symbol:?}"))
+        product
+            .cloned()
+            .ok_or_else(|| anyhow!("no product {symbol:?}"))
     }
 
     fn amount(&self, asset: &str, amount: &str) -> Result<(AssetId, Amount)> {
@@ -194,7 +241,10 @@ impl Operator {
     fn command(&self, action: &Action) -> Result<Command> {
         let scope = |code: &Option<String>| code.as_deref().map(|c| self.member(c)).transpose();
         Ok(match action {
-            Action::Phase { product, phase: name } => Command::SetTradingPhase {
+            Action::Phase {
+                product,
+                phase: name,
+            } => Command::SetTradingPhase {
                 instrument: self.product(product)?.id,
                 phase: phase(name)?,
             },
@@ -217,36 +267,82 @@ impl Operator {
                 decimals: *decimals,
             },
             Action::AddProduct { .. } => self.add_product(action)?,
-            Action::Kill { member } => Command::EngageKillSwitch { member: scope(member)? },
-            Action::Release { member } => Command::ReleaseKillSwitch { member: scope(member)? },
-            Action::MemberLimits { member, max_open_orders, message_rate, message_burst } => {
+            Action::Kill { member } => Command::EngageKillSwitch {
+                member: scope(member)?,
+            },
+            Action::Release { member } => Command::ReleaseKillSwitch {
+                member: scope(member)?,
+            },
+            Action::MemberLimits {
+                member,
+                max_open_orders,
+                message_rate,
+                message_burst,
+            } => {
                 let limits = MemberLimits {
                     max_open_orders: *max_open_orders,
                     message_rate: *message_rate,
                     message_burst: (*message_burst).max(u32::from(*message_rate > 0)),
                 };
-                Command::SetMemberLimits { member: self.member(member)?, limits }
+                Command::SetMemberLimits {
+                    member: self.member(member)?,
+                    limits,
+                }
             }
-            Action::OrderLimits { member, product, max_size, max_notional } => {
+            Action::OrderLimits {
+                member,
+                product,
+                max_size,
+                max_notional,
+            } => {
                 let product = self.product(product)?;
                 let limits = OrderLimits {
                     max_size: product_size(&product, "max-size", max_size)?,
                     max_notional: product_funds(&product, "max-notional", max_notional)?,
                 };
                 let member = self.member(member)?;
-                Command::SetOrderLimits { member, instrument: product.id, limits }
+                Command::SetOrderLimits {
+                    member,
+                    instrument: product.id,
+                    limits,
+                }
             }
-            Action::Fees { volume_asset, tiers } => self.fees(volume_asset, tiers)?,
-            Action::Deposit { member, asset, amount, reference } => {
+            Action::Fees {
+                volume_asset,
+                tiers,
+            } => self.fees(volume_asset, tiers)?,
+            Action::Deposit {
+                member,
+                asset,
+                amount,
+                reference,
+            } => {
                 let (asset, amount) = self.amount(asset, amount)?;
                 let reference = parse("reference", reference, reference.parse())?;
-                Command::Deposit { member: self.member(member)?, asset, amount, reference }
+                Command::Deposit {
+                    member: self.member(member)?,
+                    asset,
+                    amount,
+                    reference,
+                }
             }
-            Action::Transfer { from, to, asset, amount, reference } => {
+            Action::Transfer {
+                from,
+                to,
+                asset,
+                amount,
+                reference,
+            } => {
                 let (asset, amount) = self.amount(asset, amount)?;
                 let reference = parse("reference", reference, reference.parse())?;
                 let (from, to) = (self.member(from)?, self.member(to)?);
-                Command::Transfer { from, to, asset, amount, reference }
+                Command::Transfer {
+                    from,
+                    to,
+                    asset,
+                    amount,
+                    reference,
+                }
             }
             Action::Withdrawal { what, id } => {
                 let transfer = transfer_id(id)?;
@@ -308,8 +404,13 @@ impl Operator {
     }
 
     fn add_product(&self, action: &Action) -> Result<Command> {
-        let Action::AddProduct { product, price_decimals, size_decimals, min_size, max_size } =
-            action
+        let Action::AddProduct {
+            product,
+            price_decimals,
+            size_decimals,
+            min_size,
+            max_size,
+        } = action
         else {
             unreachable!("invariant: only called for a new product")
         };
@@ -338,9 +439,16 @@ impl Operator {
 
     fn fees(&self, volume_asset: &str, steps: &[String]) -> Result<Command> {
         let (volume_asset, decimals) = self.asset(volume_asset)?;
-        let mut tiers = FeeTiers { volume_asset, ..FeeTiers::default() };
+        let mut tiers = FeeTiers {
+            volume_asset,
+            ..FeeTiers::default()
+        };
         if steps.len() > tiers.tiers.len() {
-            bail!("{} steps, but a schedule has at most {}", steps.len(), tiers.tiers.len());
+            bail!(
+                "{} steps, but a schedule has at most {}",
+                steps.len(),
+                tiers.tiers.len()
+            );
         }
         tiers.len = steps.len() as u8;
         for (tier, step) in tiers.tiers.iter_mut().zip(steps) {
@@ -358,7 +466,10 @@ impl Operator {
                 taker: percent("taker", taker)?,
             };
         }
-        Ok(Command::SetFeeSchedule { schedule: FeeScheduleId(0), tiers })
+        Ok(Command::SetFeeSchedule {
+            schedule: FeeScheduleId(0),
+            tiers,
+        })
     }
 
     fn member_add(
@@ -373,7 +484,9 @@ impl Operator {
             Some(member) => member,
             None => self.new_member(name)?,
         };
-        let key = self.keys.create(member, name, permissions, allow.to_vec())?;
+        let key = self
+            .keys
+            .create(member, name, permissions, allow.to_vec())?;
         Ok(json!({
             "member": name,
             "member_id": member.0,
@@ -400,7 +513,10 @@ impl Operator {
     }
 
     fn member_list(&self) -> Result<Value> {
-        let views = self.views.read().expect("invariant: views are never left half written");
+        let views = self
+            .views
+            .read()
+            .expect("invariant: views are never left half written");
         let keys = self.keys.list();
         let members: Vec<Value> = (0..views.member_count())
             .filter_map(|id| views.member(MemberId(id)))
@@ -408,7 +524,9 @@ impl Operator {
                 let keys: Vec<Value> = keys
                     .iter()
                     .filter(|key| key.member == member.id)
-                    .map(|key| json!({ "key": key.id, "permissions": rights_text(key.permissions) }))
+                    .map(
+                        |key| json!({ "key": key.id, "permissions": rights_text(key.permissions) }),
+                    )
                     .collect();
                 json!({ "member": member.code.as_str(), "member_id": member.id.0, "keys": keys })
             })
@@ -418,23 +536,33 @@ impl Operator {
 }
 
 fn product_price(product: &Product, what: &str, text: &str) -> Result<Price> {
-    parse(what, text, decimal::parse(text, product.instrument.price_decimals)).map(Price)
+    parse(
+        what,
+        text,
+        decimal::parse(text, product.instrument.price_decimals),
+    )
+    .map(Price)
 }
 
 fn product_size(product: &Product, what: &str, text: &str) -> Result<Quantity> {
-    parse(what, text, decimal::parse(text, product.instrument.size_decimals)).map(Quantity)
+    parse(
+        what,
+        text,
+        decimal::parse(text, product.instrument.size_decimals),
+    )
+    .map(Quantity)
 }
 
 fn product_funds(product: &Product, what: &str, text: &str) -> Result<Amount> {
-    parse(what, text, decimal::parse_amount(text, product.quote.decimals)).map(Amount)
+    parse(
+        what,
+        text,
+        decimal::parse_amount(text, product.quote.decimals),
+    )
+    .map(Amount)
 }
 
-/// A transfer by its number or by the id that the API shows.
+/// A transfer by the number that the API shows as its id.
 fn transfer_id(text: &str) -> Result<TransferId> {
-    if let Ok(number) = text.parse() {
-        return Ok(TransferId(number));
-    }
-    everopen_views::uuid::transfer_from_text(text)
-        .ok_or_else(|| anyhow!("{text:?} is not the number or the id of a transfer"))
+    parse("transfer", text, text.parse()).map(TransferId)
 }
-

@@ -40,7 +40,9 @@ pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
     let work = move || {
         let _directory = directory;
         for stream in listener.incoming() {
-            let answered = stream.map_err(Into::into).and_then(|s| answer(&operator, s));
+            let answered = stream
+                .map_err(Into::into)
+                .and_then(|s| answer(&operator, s));
             if let Err(error) = answered {
                 tracing::warn!(error = format!("{error:#}"), "admin request failed");
             }

@@ -52,7 +52,10 @@ pub fn participants(args: &cli::Up, views: &Views) -> Participants {
         })
         .collect();
     let members: Vec<MemberId> = (1..=MARKET_MEMBERS).map(MemberId).collect();
-    let config = Config { commands_per_second: args.market_rate, ..Config::default() };
+    let config = Config {
+        commands_per_second: args.market_rate,
+        ..Config::default()
+    };
     Participants::new(args.seed, &markets, &members, config)
 }
 
@@ -60,6 +63,11 @@ pub fn participants(args: &cli::Up, views: &Views) -> Participants {
 pub fn funded() -> Map<String, Value> {
     ASSETS
         .iter()
-        .map(|asset| (asset.code.to_string(), Value::String(asset.demo_units.to_string())))
+        .map(|asset| {
+            (
+                asset.code.to_string(),
+                Value::String(asset.demo_units.to_string()),
+            )
+        })
         .collect()
 }

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -52,8 +52,11 @@ impl Endpoints {
         let unfinished = dir.join(".endpoints.json.unfinished");
         let _ = fs::remove_file(&unfinished);
         let write = || -> std::io::Result<()> {
-            let mut file: File =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+            let mut file: File = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&unfinished)?;
             serde_json::to_writer_pretty(&file, self)?;
             file.write_all(b"\n")?;
             fs::rename(&unfinished, &path)
@@ -71,5 +74,9 @@ impl Endpoints {
 pub fn last_address(dir: &Path) -> Option<SocketAddr> {
     let text = fs::read_to_string(dir.join(FILE)).ok()?;
     let file: Value = serde_json::from_str(&text).ok()?;
-    file.get("rest")?.as_str()?.strip_prefix("http://")?.parse().ok()
+    file.get("rest")?
+        .as_str()?
+        .strip_prefix("http://")?
+        .parse()
+        .ok()
 }

@@ -42,10 +42,30 @@ const ETH: u32 = 2;
 const SOL: u32 = 3;
 
 pub const ASSETS: [DemoAsset; 4] = [
-    DemoAsset { code: "USD", decimals: 10, demo_units: 1_000_000, market_units: 2_000_000_000_000 },
-    DemoAsset { code: "BTC", decimals: 16, demo_units: 100, market_units: 20_000_000 },
-    DemoAsset { code: "ETH", decimals: 18, demo_units: 1_000, market_units: 400_000_000 },
-    DemoAsset { code: "SOL", decimals: 12, demo_units: 10_000, market_units: 5_000_000_000 },
+    DemoAsset {
+        code: "USD",
+        decimals: 10,
+        demo_units: 1_000_000,
+        market_units: 2_000_000_000_000,
+    },
+    DemoAsset {
+        code: "BTC",
+        decimals: 16,
+        demo_units: 100,
+        market_units: 20_000_000,
+    },
+    DemoAsset {
+        code: "ETH",
+        decimals: 18,
+        demo_units: 1_000,
+        market_units: 400_000_000,
+    },
+    DemoAsset {
+        code: "SOL",
+        decimals: 12,
+        demo_units: 10_000,
+        market_units: 5_000_000_000,
+    },
 ];
 
 pub const INSTRUMENTS: [DemoInstrument; 4] = [
@@ -117,7 +137,8 @@ const TIERS: [(i128, i32, i32); 9] = [
 const MARKET_BAND: Rate = Rate(100_000);
 
 fn text<const N: usize>(s: &str) -> everopen_domain::Text<N> {
-    s.parse().expect("invariant: the demo's names are short printable ascii")
+    s.parse()
+        .expect("invariant: the demo's names are short printable ascii")
 }
 
 /// Whole units of a demo asset in atoms.
@@ -150,7 +171,11 @@ fn fee_tiers() -> FeeTiers {
             taker: Rate(taker),
         };
     }
-    FeeTiers { volume_asset: AssetId(USD), len: TIERS.len() as u8, tiers }
+    FeeTiers {
+        volume_asset: AssetId(USD),
+        len: TIERS.len() as u8,
+        tiers,
+    }
 }
 
 fn fund(member: MemberId, units: impl Fn(&DemoAsset) -> u64, reference: &str) -> Vec<Command> {
@@ -168,9 +193,15 @@ pub fn venue() -> Vec<Command> {
     let mut commands = Vec::new();
     for asset in &ASSETS {
         let code: AssetCode = text(asset.code);
-        commands.push(Command::AddAsset { code, decimals: asset.decimals });
+        commands.push(Command::AddAsset {
+            code,
+            decimals: asset.decimals,
+        });
     }
-    commands.push(Command::SetFeeSchedule { schedule: FeeScheduleId(0), tiers: fee_tiers() });
+    commands.push(Command::SetFeeSchedule {
+        schedule: FeeScheduleId(0),
+        tiers: fee_tiers(),
+    });
     for (id, demo) in INSTRUMENTS.iter().enumerate() {
         commands.push(Command::AddInstrument {
             instrument: Instrument {
@@ -182,17 +213,31 @@ pub fn venue() -> Vec<Command> {
             },
         });
         let instrument = InstrumentId(id as u32);
-        commands.push(Command::SetTradingPhase { instrument, phase: TradingPhase::Online });
+        commands.push(Command::SetTradingPhase {
+            instrument,
+            phase: TradingPhase::Online,
+        });
     }
     let code: MemberCode = text("demo");
     commands.push(Command::AddMember { code });
-    let limits = MemberLimits { max_open_orders: 5_000, message_rate: 0, message_burst: 0 };
-    commands.push(Command::SetMemberLimits { member: DEMO_MEMBER, limits });
+    let limits = MemberLimits {
+        max_open_orders: 5_000,
+        message_rate: 0,
+        message_burst: 0,
+    };
+    commands.push(Command::SetMemberLimits {
+        member: DEMO_MEMBER,
+        limits,
+    });
     commands.extend(fund(DEMO_MEMBER, |asset| asset.demo_units, "opening"));
     for number in 1..=MARKET_MEMBERS {
         let code: MemberCode = text(&format!("market-{number}"));
         commands.push(Command::AddMember { code });
-        commands.extend(fund(MemberId(number), |asset| asset.market_units, "opening"));
+        commands.extend(fund(
+            MemberId(number),
+            |asset| asset.market_units,
+            "opening",
+        ));
     }
     commands
 }
@@ -203,8 +248,14 @@ pub fn market() -> Vec<Command> {
     let mut commands = Vec::new();
     for (id, demo) in INSTRUMENTS.iter().enumerate() {
         let instrument = InstrumentId(id as u32);
-        commands.push(Command::SetReferencePrice { instrument, price: Price(demo.start_price) });
-        commands.push(Command::AmendInstrument { instrument, limits: demo.limits(MARKET_BAND) });
+        commands.push(Command::SetReferencePrice {
+            instrument,
+            price: Price(demo.start_price),
+        });
+        commands.push(Command::AmendInstrument {
+            instrument,
+            limits: demo.limits(MARKET_BAND),
+        });
     }
     commands
 }

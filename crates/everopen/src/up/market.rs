@@ -63,7 +63,9 @@ fn run(
             participants.observe(&events);
         }
         let mut commands = Vec::new();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         participants.step(Timestamp(since.as_nanos() as u64), &mut commands);
         let mut pause = PERIOD;
         for group in commands.chunks(256) {

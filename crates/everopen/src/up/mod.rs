@@ -38,7 +38,10 @@ const MARKET_TAP: usize = 256;
 /// # Errors
 /// When the venue can't start, or ended by a fault.
 pub fn run(args: &cli::Up) -> Result<()> {
-    crate::telemetry::start(args.log_format, !args.quiet && std::io::stdout().is_terminal())?;
+    crate::telemetry::start(
+        args.log_format,
+        !args.quiet && std::io::stdout().is_terminal(),
+    )?;
     let dir = args.data.dir.as_path();
     fs::DirBuilder::new()
         .recursive(true)
@@ -62,20 +65,30 @@ pub fn run(args: &cli::Up) -> Result<()> {
     endpoints::Endpoints::remove(dir);
     let handle = venue.handle();
     if report.last_index == 0 {
-        handle.execute(genesis::venue()).context("write the first entry of the log")?;
+        handle
+            .execute(genesis::venue())
+            .context("write the first entry of the log")?;
     }
     let keys = Arc::new(KeyStore::open(dir)?);
     let demo = demo::key(&keys)?;
     admin::serve(
         dir,
-        Arc::new(Operator::new(handle.clone(), Arc::clone(&views), Arc::clone(&keys))),
+        Arc::new(Operator::new(
+            handle.clone(),
+            Arc::clone(&views),
+            Arc::clone(&keys),
+        )),
     )?;
 
     let listener = listen(args.listen, last_listen)?;
-    let address = listener.local_addr().context("read the listening address")?;
+    let address = listener
+        .local_addr()
+        .context("read the listening address")?;
     let port = Arc::new(port::ReplicaPort(handle.clone()));
     let gateway = {
-        let mut slot = feed.lock().expect("invariant: nothing panics while the feed is made");
+        let mut slot = feed
+            .lock()
+            .expect("invariant: nothing panics while the feed is made");
         let parts = Parts::new(port, Arc::clone(&views), Arc::clone(&keys));
         let gateway = Gateway::new(gateway_config(args), parts)?;
         *slot = Some(Arc::clone(gateway.feed()));
@@ -101,13 +114,21 @@ pub fn run(args: &cli::Up) -> Result<()> {
     let market = if args.no_market {
         None
     } else {
-        let known = views.read().expect("invariant: views are never left half written");
-        let fresh = known.products().all(|product| known.last_price(product.id).is_none());
+        let known = views
+            .read()
+            .expect("invariant: views are never left half written");
+        let fresh = known
+            .products()
+            .all(|product| known.last_price(product.id).is_none());
         drop(known);
         if fresh {
-            handle.execute(genesis::market()).context("prepare the simulated market")?;
+            handle
+                .execute(genesis::market())
+                .context("prepare the simulated market")?;
         }
-        let known = views.read().expect("invariant: views are never left half written");
+        let known = views
+            .read()
+            .expect("invariant: views are never left half written");
         let participants = demo::participants(args, &known);
         drop(known);
         Some(market::Market::start(participants, handle.clone(), tapped)?)
@@ -141,7 +162,9 @@ pub fn run(args: &cli::Up) -> Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         // Whoever finds the file finds the port open: the kernel queues connections from here on.
         endpoints.write(dir)?;
-        gateway::serve(gateway, listener, stopped).await.context("serve the gateway")
+        gateway::serve(gateway, listener, stopped)
+            .await
+            .context("serve the gateway")
     });
     endpoints::Endpoints::remove(dir);
     stop_summary.store(true, Relaxed);
@@ -160,7 +183,10 @@ pub fn run(args: &cli::Up) -> Result<()> {
 }
 
 fn gateway_config(args: &cli::Up) -> gateway::Config {
-    let rate = |per_second: u32| RateLimit { per_second, burst: per_second.saturating_mul(2) };
+    let rate = |per_second: u32| RateLimit {
+        per_second,
+        burst: per_second.saturating_mul(2),
+    };
     gateway::Config {
         private_rate: rate(args.private_rate),
         fills_rate: rate(args.private_rate),
@@ -203,15 +229,18 @@ fn listen(address: SocketAddr, last: Option<SocketAddr>) -> Result<TcpListener> 
         .with_context(|| {
             format!("listen on {address} (choose another with --listen, or port 0 for a free one)")
         })?;
-    listener.set_nonblocking(true).context("make the listener non-blocking")?;
+    listener
+        .set_nonblocking(true)
+        .context("make the listener non-blocking")?;
     Ok(listener)
 }
 
 async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         tracing::error!("no signal handlers; stopping");
         return;
     };
@@ -231,8 +260,13 @@ async fn ended(venue: &Replica) {
 }
 
 fn products(views: &RwLock<Views>) -> Vec<String> {
-    let views = views.read().expect("invariant: views are never left half written");
-    views.products().map(|product| product.symbol.clone()).collect()
+    let views = views
+        .read()
+        .expect("invariant: views are never left half written");
+    views
+        .products()
+        .map(|product| product.symbol.clone())
+        .collect()
 }
 
 fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &cli::Up) {
@@ -244,12 +278,18 @@ fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &
     println!("  key         {}", endpoints.key);
     println!("  secret      {}", endpoints.secret);
     println!("  passphrase  {}", endpoints.passphrase);
-    println!("  data        {} (endpoints.json for scripts)", dir.display());
+    println!(
+        "  data        {} (endpoints.json for scripts)",
+        dir.display()
+    );
     println!("  durability  {}", endpoints.durability);
     let market = if args.no_market {
         "off".to_string()
     } else {
-        format!("simulated, seed {}, {} commands/s", args.seed, args.market_rate)
+        format!(
+            "simulated, seed {}, {} commands/s",
+            args.seed, args.market_rate
+        )
     };
     println!("  market      {market}");
     if report.last_index == 0 {

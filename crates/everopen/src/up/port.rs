@@ -9,9 +9,9 @@ pub struct ReplicaPort(pub Handle);
 
 fn error(refusal: Refusal) -> PortError {
     match refusal {
-        Refusal::Busy { retry_after } => {
-            PortError::Busy { retry_after_ms: retry_after.as_millis() as u64 }
-        }
+        Refusal::Busy { retry_after } => PortError::Busy {
+            retry_after_ms: retry_after.as_millis() as u64,
+        },
         Refusal::JournalFull => PortError::JournalFull,
         Refusal::TooLarge | Refusal::Stopped => PortError::Unavailable,
         Refusal::OutcomeUnknown => PortError::OutcomeUnknown,
@@ -21,12 +21,20 @@ fn error(refusal: Refusal) -> PortError {
 impl CommandPort for ReplicaPort {
     fn submit(&self, command: Command) -> BoxFuture<'_, Result<Outcome, PortError>> {
         let (tell, told) = oneshot::channel();
-        let submitted =
-            self.0.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
+        let submitted = self
+            .0
+            .submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
         Box::pin(async move {
             submitted.map_err(error)?;
-            let outcome = told.await.map_err(|_| PortError::OutcomeUnknown)?.map_err(error)?;
-            Ok(Outcome { index: outcome.index, time: outcome.time, events: outcome.events })
+            let outcome = told
+                .await
+                .map_err(|_| PortError::OutcomeUnknown)?
+                .map_err(error)?;
+            Ok(Outcome {
+                index: outcome.index,
+                time: outcome.time,
+                events: outcome.events,
+            })
         })
     }
 }

@@ -28,13 +28,21 @@ impl Follower {
         tap: Option<SyncSender<Vec<Event>>>,
         counts: Arc<super::summary::Counts>,
     ) -> Self {
-        Self { views, feed, tap, counts }
+        Self {
+            views,
+            feed,
+            tap,
+            counts,
+        }
     }
 }
 
 impl Reader for Follower {
     fn applied(&mut self, entry: &Applied<'_>) {
-        let slot = self.feed.lock().expect("invariant: nothing panics while the feed is made");
+        let slot = self
+            .feed
+            .lock()
+            .expect("invariant: nothing panics while the feed is made");
         let Some(feed) = &*slot else {
             return apply(&self.views, entry);
         };
@@ -77,7 +85,9 @@ impl Reader for ViewsOnly {
 }
 
 fn apply(views: &RwLock<Views>, entry: &Applied<'_>) {
-    let mut views = views.write().expect("invariant: views are never left half written");
+    let mut views = views
+        .write()
+        .expect("invariant: views are never left half written");
     views.advance(entry.index, entry.time);
     for event in entry.events {
         views.apply(entry.index, entry.time, event);
@@ -85,13 +95,17 @@ fn apply(views: &RwLock<Views>, entry: &Applied<'_>) {
 }
 
 fn checkpoint(views: &RwLock<Views>) -> Vec<u8> {
-    let views = views.read().expect("invariant: views are never left half written");
+    let views = views
+        .read()
+        .expect("invariant: views are never left half written");
     postcard::to_stdvec(&views.to_checkpoint()).expect("invariant: views serialize into memory")
 }
 
 fn restore(views: &RwLock<Views>, bytes: &[u8]) -> Result<(), String> {
     let checkpoint = postcard::from_bytes(bytes).map_err(|e| format!("views: {e}"))?;
     let restored = Views::restore(everopen_views::Config::default(), checkpoint);
-    *views.write().expect("invariant: views are never left half written") = restored;
+    *views
+        .write()
+        .expect("invariant: views are never left half written") = restored;
     Ok(())
 }

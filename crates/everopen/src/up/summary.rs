@@ -21,13 +21,12 @@ pub struct Counts {
 impl Counts {
     pub fn add(&self, events: &[Event]) {
         let count = |f: fn(&Event) -> bool| events.iter().filter(|e| f(e)).count() as u64;
-        self.orders.fetch_add(count(|e| matches!(e, Event::OrderAccepted { .. })), Relaxed);
-        self.trades.fetch_add(count(|e| matches!(e, Event::Traded { .. })), Relaxed);
-        self.rejected.fetch_add(count(|e| matches!(e, Event::OrderRejected { .. })), Relaxed);
-    }
-
-    pub fn trades(&self) -> u64 {
-        self.trades.load(Relaxed)
+        self.orders
+            .fetch_add(count(|e| matches!(e, Event::OrderAccepted { .. })), Relaxed);
+        self.trades
+            .fetch_add(count(|e| matches!(e, Event::Traded { .. })), Relaxed);
+        self.rejected
+            .fetch_add(count(|e| matches!(e, Event::OrderRejected { .. })), Relaxed);
     }
 }
 
@@ -62,11 +61,18 @@ impl Summary {
             let now = self.sample();
             let text = self.draw(&before, &now, started.elapsed());
             before = now;
-            let up = if lines > 0 { format!("\x1b[{lines}A") } else { String::new() };
+            let up = if lines > 0 {
+                format!("\x1b[{lines}A")
+            } else {
+                String::new()
+            };
             lines = text.lines().count();
             let text = text.replace('\n', "\x1b[K\n");
             let mut out = io::stdout().lock();
-            if write!(out, "{up}{text}").and_then(|()| out.flush()).is_err() {
+            if write!(out, "{up}{text}")
+                .and_then(|()| out.flush())
+                .is_err()
+            {
                 return;
             }
         }
@@ -92,7 +98,10 @@ impl Summary {
             "  {:<10}{:>14}{:>14}{:>14}{:>12}{:>16}{:>14}",
             "product", "bid", "ask", "last", "spread", "24 h volume", "phase"
         );
-        let views = self.views.read().expect("invariant: views are never left half written");
+        let views = self
+            .views
+            .read()
+            .expect("invariant: views are never left half written");
         for product in views.products() {
             let book = views.book(product.id);
             let best = |side| book.and_then(|b| b.best(side)).map(|level| level.price);
@@ -108,12 +117,21 @@ impl Summary {
             let last = price(ticker.and_then(|t| t.trade).map(|t| t.price));
             let volume = views.stats_24h(product.id);
             let volume = volume.map_or("-".into(), |s| product.volume(s.volume).to_string());
-            let volume = volume.get(..volume.len().min(14)).unwrap_or_default().to_string();
+            let volume = volume
+                .get(..volume.len().min(14))
+                .unwrap_or_default()
+                .to_string();
             let phase = format!("{:?}", product.phase).to_lowercase();
             let _ = writeln!(
                 out,
                 "  {:<10}{:>14}{:>14}{:>14}{:>12}{:>16}{:>14}",
-                product.symbol, price(bid), price(ask), last, spread, volume, phase
+                product.symbol,
+                price(bid),
+                price(ask),
+                last,
+                spread,
+                volume,
+                phase
             );
         }
         drop(views);

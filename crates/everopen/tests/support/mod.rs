@@ -1,6 +1,9 @@
 //! The real binary as a process, and a small client that signs its requests: for the tests and
 //! the benchmark of this crate.
-#![allow(dead_code, reason = "each user of this module needs another part of it")]
+#![allow(
+    dead_code,
+    reason = "each user of this module needs another part of it"
+)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -49,12 +52,17 @@ impl Venue {
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(errors)?)
             .spawn()?;
-        let mut venue = Self { process, endpoints: Value::Null };
+        let mut venue = Self {
+            process,
+            endpoints: Value::Null,
+        };
         let file = seen_at(venue.process.id()).join("endpoints.json");
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = std::fs::read_to_string(&file);
-            let endpoints = text.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+            let endpoints = text
+                .ok()
+                .and_then(|text| serde_json::from_str::<Value>(&text).ok());
             if let Some(endpoints) = endpoints
                 && endpoints["processes"][0]["pid"] == venue.process.id()
             {
@@ -169,7 +177,9 @@ impl Client {
         if status == 200 {
             Ok(json)
         } else {
-            Err(io::Error::other(format!("{method} {path}: {status}: {json}")))
+            Err(io::Error::other(format!(
+                "{method} {path}: {status}: {json}"
+            )))
         }
     }
 }

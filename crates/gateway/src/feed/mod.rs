@@ -34,7 +34,7 @@
 //! | `OrderAccepted` | `received` | `noop` | nothing |
 //! | `OrderTriggered` | `received` | `noop` | nothing: a stop order enters the market |
 //! | `OrderOpened` | `open` | `open` | puts the order at the end of its price's queue with `remaining_size`, taking it from wherever it was (an iceberg shows its next peak) |
-//! | `Traded` | `match` | `match` | takes `size` from the maker's order, and in an auction (`"auction":true`) also from the taker's; an order with nothing left leaves |
+//! | `Traded` | `match` | `match` | takes `size` from both orders, as far as they are in the book (outside an auction only the maker's is); an order with nothing left leaves |
 //! | `OrderAmended` | `change` | `change` | gives the order `new_size` where it stands; with zero it leaves (`open` brings it back if it rests again). An order that is not in the book stays out |
 //! | `OrderDone` | `done` | `done` | takes the order out, if it is in |
 //!
@@ -61,6 +61,7 @@ mod port;
 mod private;
 mod public;
 mod request;
+mod rows;
 mod status;
 
 use std::net::IpAddr;
@@ -82,6 +83,7 @@ pub use config::FeedConfig;
 pub use connection::serve_socket;
 pub use metrics::FeedMetrics;
 pub use port::{AuthError, Authenticator, DisconnectPort, Session};
+pub(crate) use public::{cancel_reason, done_reason, ended};
 
 /// The feed of one gateway process.
 pub struct Feed {
@@ -289,16 +291,34 @@ impl Feed {
                 "cancel_on_disconnect needs a signed subscribe with a key that may trade",
             ));
         }
+        let named: usize = request
+            .channels
+            .iter()
+            .filter_map(|wanted| wanted.products.as_ref())
+            .map(|products| products.len())
+            .sum();
+        if named > self.config.subscriptions_max as usize {
+            return Err(self.too_many_subscriptions());
+        }
         let mut hub = self.hub();
         let views = read(&self.views);
         let wishes = wishes(&views, session, &request)?;
-        hub.check(&self.config, client, &wishes)?;
+        if hub.check(client, &wishes)? > self.config.subscriptions_max {
+            return Err(self.too_many_subscriptions());
+        }
         let member = session.map(|session| session.member);
         hub.subscribe(&views, now(), client, member, wishes);
         if request.cancel_on_disconnect {
             client.cancel_on_disconnect.store(true, Ordering::Release);
         }
         Ok(())
+    }
+
+    fn too_many_subscriptions(&self) -> Refusal {
+        Refusal::subscribe(format!(
+            "more than {} subscriptions on one connection",
+            self.config.subscriptions_max
+        ))
     }
 
     fn unsubscribe(&self, client: &Arc<Client>, request: &Request) -> Result<(), Refusal> {
@@ -308,7 +328,7 @@ impl Feed {
         for wanted in &request.channels {
             match &wanted.products {
                 Some(symbols) if wanted.channel.is_per_product() => {
-                    for symbol in symbols {
+                    for symbol in symbols.iter() {
                         what.push((wanted.channel, Some(product(&views, symbol)?)));
                     }
                 }

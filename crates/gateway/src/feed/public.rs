@@ -68,7 +68,20 @@ fn public_size(order: &OrderView) -> Quantity {
     }
 }
 
-pub(super) const fn done_reason(reason: DoneReason) -> &'static str {
+/// How an order ended, for its member. One that was to spend so much, or to bring so much, has done
+/// that when its funds are used, though the venue ends it with a rest of funds below one lot.
+pub(crate) fn ended(order: &OrderView, reason: DoneReason) -> DoneReason {
+    match reason {
+        DoneReason::Canceled(CancelReason::FundsUsed)
+            if order.details.funds.is_positive() && order.filled.0 > 0 =>
+        {
+            DoneReason::Filled
+        }
+        reason => reason,
+    }
+}
+
+pub(crate) const fn done_reason(reason: DoneReason) -> &'static str {
     match reason {
         DoneReason::Filled => "filled",
         DoneReason::Canceled(_) => "canceled",
@@ -76,7 +89,7 @@ pub(super) const fn done_reason(reason: DoneReason) -> &'static str {
 }
 
 /// More about a cancel, for the member.
-pub(super) const fn cancel_reason(reason: CancelReason) -> &'static str {
+pub(crate) const fn cancel_reason(reason: CancelReason) -> &'static str {
     match reason {
         CancelReason::Requested => "requested",
         CancelReason::Disconnected => "disconnected",
@@ -234,90 +247,6 @@ pub(super) fn change_prices(text: &mut String, product: &Product, old: Price, ne
             product.price(new)
         );
     }
-}
-
-/// What the `level3` channel begins with: the fields of its rows.
-pub(super) const LEVEL3_SCHEMA: &str = concat!(
-    r#"{"type":"level3","schema":{"#,
-    r#""change":["type","product_id","sequence","order_id","price","size","time"],"#,
-    r#""done":["type","product_id","sequence","order_id","time"],"#,
-    r#""match":["type","product_id","sequence","maker_order_id","taker_order_id","price","size","time"],"#,
-    r#""noop":["type","product_id","sequence","time"],"#,
-    r#""open":["type","product_id","sequence","order_id","side","price","size","time"]}}"#
-);
-
-/// The `level3` row of an event that carries a sequence.
-pub(super) fn level3(product: &Product, time: Timestamp, event: &Event) -> Option<Utf8Bytes> {
-    let mut text = new_text();
-    let row = |text: &mut String, kind: &str, sequence: u64| {
-        put!(
-            text,
-            r#"["{kind}","{}","{sequence}""#,
-            Escaped(&product.symbol)
-        );
-    };
-    match event {
-        Event::OrderAccepted { sequence, .. } | Event::OrderTriggered { sequence, .. } => {
-            row(&mut text, "noop", *sequence);
-        }
-        Event::OrderOpened {
-            order,
-            sequence,
-            side,
-            price,
-            visible,
-            ..
-        } => {
-            row(&mut text, "open", *sequence);
-            put!(
-                &mut text,
-                r#","{order}","{}","{}","{}""#,
-                side_name(*side),
-                product.price(*price),
-                product.size(*visible)
-            );
-        }
-        Event::Traded {
-            sequence,
-            maker_order,
-            taker_order,
-            price,
-            quantity,
-            ..
-        } => {
-            row(&mut text, "match", *sequence);
-            put!(
-                &mut text,
-                r#","{maker_order}","{taker_order}","{}","{}""#,
-                product.price(*price),
-                product.size(*quantity)
-            );
-        }
-        Event::OrderAmended {
-            order,
-            sequence,
-            price,
-            visible,
-            ..
-        } => {
-            row(&mut text, "change", *sequence);
-            put!(
-                &mut text,
-                r#","{order}","{}","{}""#,
-                product.price(*price),
-                product.size(*visible)
-            );
-        }
-        Event::OrderDone {
-            order, sequence, ..
-        } => {
-            row(&mut text, "done", *sequence);
-            put!(&mut text, r#","{order}""#);
-        }
-        _ => return None,
-    }
-    put!(&mut text, r#","{}"]"#, Iso(time));
-    Some(text.into())
 }
 
 /// The `snapshot` of `level2`.

@@ -1,15 +1,21 @@
 //! What clients send: subscribe and unsubscribe.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::channel::Channel;
+
+/// Entries in one message's list of channels. Each may stand for as many products as the message
+/// names, so a short text could otherwise ask for a lot of work.
+const CHANNELS_MAX: usize = 64;
 
 /// One channel that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChannelRequest {
     pub channel: Channel,
     /// As the client wrote them; none where it named no products at all.
-    pub products: Option<Vec<String>>,
+    pub products: Option<Arc<[String]>>,
     /// Only these accounts of `balance`.
     pub accounts: Option<Vec<String>>,
     /// The first `full` message wanted from the past.
@@ -83,12 +89,17 @@ pub(super) fn parse(text: &str) -> Result<Request, Refusal> {
             ));
         }
     };
-    let products = strings(&fields, "product_ids")?;
+    let products: Option<Arc<[String]>> = strings(&fields, "product_ids")?.map(Arc::from);
     let from_sequence = sequence(&fields)?;
     let listed = match fields.get("channels") {
         Some(Value::Array(listed)) if !listed.is_empty() => listed,
         _ => return Err(Refusal::subscribe("channels must be a list and not empty")),
     };
+    if listed.len() > CHANNELS_MAX {
+        return Err(Refusal::subscribe(format!(
+            "more than {CHANNELS_MAX} channels in one message"
+        )));
+    }
     let mut channels = Vec::with_capacity(listed.len());
     for entry in listed {
         let request = match entry {
@@ -103,7 +114,9 @@ pub(super) fn parse(text: &str) -> Result<Request, Refusal> {
                 let name = name.ok_or_else(|| Refusal::subscribe("a channel needs a name"))?;
                 ChannelRequest {
                     channel: channel(name)?,
-                    products: strings(entry, "product_ids")?.or_else(|| products.clone()),
+                    products: strings(entry, "product_ids")?
+                        .map(Arc::from)
+                        .or_else(|| products.clone()),
                     accounts: strings(entry, "account_ids")?,
                     from_sequence: sequence(entry)?.or(from_sequence),
                 }
@@ -194,7 +207,7 @@ mod tests {
         .ok()
         .unwrap();
         assert_eq!(request.action, Action::Subscribe);
-        let products = |at: usize| request.channels[at].products.clone().unwrap();
+        let products = |at: usize| request.channels[at].products.clone().unwrap().to_vec();
         assert_eq!(products(0), ["BTC-USD"]);
         assert_eq!(products(1), ["ETH-USD"]);
         assert_eq!(request.channels[1].from_sequence, Some(7));

@@ -87,7 +87,7 @@ object! {
         r#ref: String,
         /// `order` or `transfer`.
         r#type: &'static str,
-        /// What was held at first, or at the last amendment; fills have used part of it since.
+        /// How much.
         amount: Exact,
         /// When.
         created_at: Time,

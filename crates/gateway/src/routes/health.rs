@@ -79,6 +79,7 @@ pub(super) fn routes() -> Vec<Route> {
         },
         Route {
             response: || json!({ "type": "object" }),
+            rate: Rate::Usual,
             ..get("/openapi.json", "This document", handler!(openapi))
         },
     ]

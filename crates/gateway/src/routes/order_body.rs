@@ -1,13 +1,13 @@
 //! An order as the API shows it.
 
 use everopen_domain::{
-    CancelReason, ClientOrderId, DoneReason, OrderId, OrderType, SelfTradePrevention,
-    StopDirection, TimeInForce,
+    ClientOrderId, DoneReason, OrderId, OrderType, SelfTradePrevention, StopDirection, TimeInForce,
 };
 use everopen_views::uuid::{Uuid, profile_id};
 use everopen_views::{OrderStatus, OrderView, Views};
 
 use super::market::side;
+use crate::feed::{cancel_reason, done_reason, ended};
 use crate::schema::{Exact, Text, Time, object};
 
 object! {
@@ -74,6 +74,7 @@ object! {
 pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
     let details = &order.details;
     let product = views.product(details.instrument)?;
+    let reason = order.done.map(|done| ended(order, done.reason));
     let is_done = order.status == OrderStatus::Done;
     let size = |size: everopen_domain::Quantity| (size.0 != 0).then(|| Exact(product.size(size)));
     Some(OrderBody {
@@ -116,11 +117,8 @@ pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
         triggered_at: order.triggered_at.map(Time),
         created_at: Time(order.created_at),
         done_at: order.done.map(|done| Time(done.at)),
-        done_reason: order.done.map(|done| match done.reason {
-            DoneReason::Filled => "filled",
-            DoneReason::Canceled(_) => "canceled",
-        }),
-        cancel_reason: order.done.and_then(|done| match done.reason {
+        done_reason: reason.map(done_reason),
+        cancel_reason: reason.and_then(|reason| match reason {
             DoneReason::Filled => None,
             DoneReason::Canceled(reason) => Some(cancel_reason(reason)),
         }),
@@ -136,21 +134,4 @@ pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
         },
         settled: is_done,
     })
-}
-
-fn cancel_reason(reason: CancelReason) -> &'static str {
-    match reason {
-        CancelReason::Requested => "requested",
-        CancelReason::Disconnected => "disconnected",
-        CancelReason::Replaced => "replaced",
-        CancelReason::Expired => "expired",
-        CancelReason::Unfilled => "unfilled",
-        CancelReason::PriceBand => "price_band",
-        CancelReason::FundsUsed => "funds_used",
-        CancelReason::SelfTrade => "self_trade",
-        CancelReason::Killed => "killed",
-        CancelReason::WouldTake => "would_take",
-        CancelReason::FillOrKill => "fill_or_kill",
-        CancelReason::NotAccepted => "not_accepted",
-    }
 }

@@ -110,7 +110,7 @@ pub enum Problem {
 
 impl fmt::Display for FeedError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: at byte {}", self.file, self.offset)?;
+        write!(out, "{}: at offset {}", self.file, self.offset)?;
         if let Some(line) = self.line {
             write!(out, " (line {line})")?;
         }

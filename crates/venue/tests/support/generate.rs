@@ -23,10 +23,10 @@ impl Step {
     pub fn command(&self, open: &[OrderId]) -> Command {
         let mut command = self.command;
         let fix = |target: &mut OrderTarget| {
-            if let (OrderTarget::Order(id), false) = (&mut *target, open.is_empty()) {
-                if id.sequence == 0 {
-                    *id = open[self.pick as usize % open.len()];
-                }
+            if let (OrderTarget::Order(id), false) = (&mut *target, open.is_empty())
+                && id.sequence == 0
+            {
+                *id = open[self.pick as usize % open.len()];
             }
         };
         match &mut command {

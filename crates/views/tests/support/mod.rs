@@ -64,7 +64,7 @@ pub struct Flow {
     pub step_max: u64,
 }
 
-const MID: [u64; 2] = [50_000_00, 3_000_00];
+const MID: [u64; 2] = [5_000_000, 300_000];
 
 impl Flow {
     /// A venue with two assets against a third, members with money, and markets online; and the

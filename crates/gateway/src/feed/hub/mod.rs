@@ -16,7 +16,7 @@ use everopen_views::{BookView, Liquidity, OrderView, Product, Views};
 use super::channel::{Channel, Channels};
 use super::config::FeedConfig;
 use super::outbox::Outbox;
-use super::{private, public, status};
+use super::{private, public, rows, status};
 
 /// A connection, as the hub sees it.
 pub(super) struct Client {
@@ -252,7 +252,7 @@ impl Hub {
                 market.replay_from += 1;
             }
             if market.wanted.has(Channel::Level3)
-                && let Some(row) = public::level3(product, time, event)
+                && let Some(row) = rows::row_of(product, time, event)
             {
                 market.send(Channels::NONE.with(Channel::Level3), &row);
             }

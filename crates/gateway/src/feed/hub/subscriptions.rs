@@ -8,10 +8,9 @@ use everopen_domain::{AssetId, InstrumentId, MemberId, Timestamp};
 use everopen_views::{BookView, Views};
 
 use crate::feed::channel::{Channel, Channels};
-use crate::feed::config::FeedConfig;
 use crate::feed::json::{Escaped, put};
 use crate::feed::request::Refusal;
-use crate::feed::{private, public, status};
+use crate::feed::{private, public, rows, status};
 
 use super::{BalanceSubscriber, Client, Heard, Hub, Market, Subscriber};
 
@@ -44,42 +43,18 @@ impl Hub {
         channels
     }
 
-    /// Checks what only the hub knows; nothing is changed yet.
-    pub fn check(
-        &self,
-        config: &FeedConfig,
-        client: &Client,
-        wishes: &Wishes,
-    ) -> Result<(), Refusal> {
-        let mut count = self.channels_of(client);
+    /// Checks what only the hub knows, and counts the channel and product pairs that the client
+    /// would then hold; nothing is changed yet.
+    pub fn check(&self, client: &Client, wishes: &Wishes) -> Result<u32, Refusal> {
+        let mut held = self.channels_of(client);
         for wish in &wishes.per_product {
-            let channels = count.entry(wish.product).or_default();
+            let channels = held.entry(wish.product).or_default();
             *channels = channels.with(wish.channel);
             if let Some(from) = wish.from_sequence {
-                let market = self.market(wish.product);
-                let next = market.replay_from + market.replay.len() as u64;
-                if from < market.replay_from {
-                    return Err(Refusal::new(
-                        "Sequence not available",
-                        format!("the oldest available sequence is {}", market.replay_from),
-                    ));
-                }
-                if from > next {
-                    return Err(Refusal::new(
-                        "Sequence not available",
-                        format!("the next sequence is {next}"),
-                    ));
-                }
+                self.market(wish.product).check_replay(from)?;
             }
         }
-        let total: u32 = count.values().map(|channels| channels.len()).sum();
-        if total > config.subscriptions_max {
-            return Err(Refusal::subscribe(format!(
-                "more than {} subscriptions on one connection",
-                config.subscriptions_max
-            )));
-        }
-        Ok(())
+        Ok(held.values().map(|channels| channels.len()).sum())
     }
 
     /// Gives a client what it wishes: the list of its subscriptions, then what each new one begins
@@ -219,6 +194,18 @@ impl Market {
         self.subscribers.iter().find(|s| s.client.id == client.id)
     }
 
+    fn check_replay(&self, from: u64) -> Result<(), Refusal> {
+        let next = self.replay_from + self.replay.len() as u64;
+        let reason = if from < self.replay_from {
+            format!("the oldest available sequence is {}", self.replay_from)
+        } else if from > next {
+            format!("the next sequence is {next}")
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new("Sequence not available", reason))
+    }
+
     /// Whether the client had the channel before.
     fn add(
         &mut self,
@@ -285,7 +272,7 @@ impl Market {
                     }
                 }
             }
-            Channel::Level3 if !had => outbox.push_snapshot(&public::LEVEL3_SCHEMA.into()),
+            Channel::Level3 if !had => outbox.push_snapshot(&rows::SCHEMA.into()),
             Channel::Matches if !had => {
                 if let Some(text) = public::last_match(product, views) {
                     outbox.push_snapshot(&text);

@@ -28,7 +28,7 @@ fn product() -> Product {
 }
 
 const NOW: Timestamp = Timestamp(1_000 * Timestamp::NANOS_PER_SECOND);
-const LAST: Option<Price> = Some(Price(100_00));
+const LAST: Option<Price> = Some(Price(10_000));
 
 fn read(body: &str, last: Option<Price>) -> Result<NewOrder, ApiError> {
     order(
@@ -42,7 +42,7 @@ fn read(body: &str, last: Option<Price>) -> Result<NewOrder, ApiError> {
 fn base() -> NewOrder {
     NewOrder {
         instrument: InstrumentId(4),
-        price: Price(100_00),
+        price: Price(10_000),
         size: Quantity(1_000_000),
         ..NewOrder::default()
     }
@@ -117,7 +117,7 @@ fn bodies_that_clients_send_become_orders() {
         Ok(post_only)
     );
     let iceberg = NewOrder {
-        display_size: Quantity(100_000),
+        display_size: Quantity(10_0000),
         self_trade_prevention: SelfTradePrevention::CancelBoth,
         ..base()
     };
