@@ -263,6 +263,15 @@ impl Handle {
     }
 }
 
+/// Says that the loop has ended, however it did.
+struct Ended(Arc<Stats>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// A running replica. Dropping it stops it without a last snapshot.
 pub struct Replica {
     handle: Handle,
@@ -294,9 +303,13 @@ impl Replica {
             })?
         };
         let sequencer = {
-            let stats = Arc::clone(&stats);
-            let sequencer = sequencer::Sequencer::new(config, recovered, entries, stats);
-            thread("everopen-sequencer", move || sequencer.run(&commands))?
+            let ended = Ended(Arc::clone(&stats));
+            let sequencer =
+                sequencer::Sequencer::new(config, recovered, entries, Arc::clone(&stats));
+            thread("everopen-sequencer", move || {
+                let _ended = ended;
+                sequencer.run(&commands)
+            })?
         };
         let handle = Handle { queue, stats };
         Ok((
