@@ -22,6 +22,7 @@ class Product:
     quote: str
     tick: Decimal
     lot: Decimal
+    min_size: Decimal
     min_funds: Decimal
     price: Decimal
 
@@ -39,7 +40,7 @@ class Product:
         """A size whose notional is at least four times the minimum, times ``multiple``."""
         wanted = max(self.min_funds, self.tick * self.lot) * 4 / self.price
         lots = (wanted / self.lot).to_integral_value(ROUND_CEILING)
-        lots = max(lots, Decimal(10))
+        lots = max(lots, Decimal(10), (self.min_size / self.lot).to_integral_value(ROUND_CEILING) * 4)
         return lots * self.lot * multiple
 
 
@@ -60,6 +61,7 @@ def products(rest) -> list[Product]:
                 quote=raw["quote_currency"],
                 tick=tick,
                 lot=Decimal(raw["base_increment"]),
+                min_size=Decimal(raw.get("base_min_size") or 0),
                 min_funds=Decimal(raw["min_market_funds"]),
                 price=(price // tick) * tick,
             )

@@ -14,14 +14,15 @@ class Stream:
 
     def __init__(self, url: str, member=None):
         self.member = member
-        self.socket = connect(url, open_timeout=10, close_timeout=5, max_size=None, proxy=None)
+        self.connecting = connect(url, open_timeout=10, close_timeout=5, max_size=None, proxy=None)
         self.messages = []
 
     def __enter__(self):
+        self.socket = self.connecting.__enter__()
         return self
 
-    def __exit__(self, *_):
-        self.socket.close()
+    def __exit__(self, *error):
+        return self.connecting.__exit__(*error)
 
     def say(self, message: dict) -> None:
         """Sends one message as it is."""

@@ -3,7 +3,7 @@
 //! Each bench program prints its own table and writes one JSON file; what is counted and how stands there.
 
 use crate::{process, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::fs;
@@ -104,24 +104,12 @@ fn command(which: Which, json: &Path) -> Result<Command> {
             "--",
             "--json",
         ])?,
-        Which::Gateway => gateway()?,
+        // Against the real program in a process of its own, so that what is measured is what is shipped.
+        Which::Gateway => workspace::cargo([
+            "bench", "-p", "everopen", "--bench", "gateway", "--", "--json",
+        ])?,
     };
     command.arg(json);
-    Ok(command)
-}
-
-/// The load mode of the program itself, so that what is measured is what is shipped.
-fn gateway() -> Result<Command> {
-    let built = workspace::cargo(["build", "--release", "-p", "everopen", "--locked"])?
-        .status()
-        .context("cannot start cargo build")?;
-    if !built.success() {
-        bail!("cargo build --release failed");
-    }
-    let mut command = Command::new(workspace::target()?.join("release/everopen"));
-    command
-        .current_dir(workspace::root())
-        .args(["bench-gateway", "--json"]);
     Ok(command)
 }
 

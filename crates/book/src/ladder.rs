@@ -16,6 +16,8 @@ use crate::slab::{Link, NONE, Slab};
 /// Bits of a key that say where in its page or branch something lies.
 const DIGIT: u32 = 6;
 const DIGITS: usize = 1 << DIGIT;
+/// How many pages are found without a walk.
+const RECENT: usize = 8;
 /// Marks a child of a branch, or a root, that is itself a branch.
 const BRANCH: u32 = 1 << 31;
 
@@ -60,6 +62,8 @@ pub(crate) struct Ladder {
     /// Turns prices into numbers that rise from best to worst, and back.
     flip: u64,
     grain: Grain,
+    /// The pages used last, by the lowest bits of their prefixes: spares most walks in the trie.
+    recent: [u32; RECENT],
     pages: Vec<Page>,
     branches: Vec<Branch>,
     free_pages: Vec<u32>,
@@ -94,6 +98,7 @@ impl Ladder {
             best_page: NONE,
             flip,
             grain: Grain::NONE,
+            recent: [NONE; RECENT],
             pages: Vec::new(),
             branches: Vec::new(),
             free_pages: Vec::new(),
@@ -135,13 +140,15 @@ impl Ladder {
             None => self.refine(slab, price),
         };
         let prefix = key >> DIGIT;
-        let mut at = self.best_page;
+        let recent = prefix as usize % RECENT;
+        let mut at = self.recent[recent];
         if self
             .pages
             .get(at as usize)
             .is_none_or(|p| p.prefix != prefix)
         {
             at = self.page_of(prefix);
+            self.recent[recent] = at;
         }
         let page = &mut self.pages[at as usize];
         let queue = &mut page.levels[digit(key, 0) as usize];

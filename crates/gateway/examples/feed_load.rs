@@ -28,7 +28,14 @@ mod support;
 struct Nobody;
 
 impl Authenticator for Nobody {
-    fn verify_ws(&self, _: &str, _: &str, _: &str, _: &str) -> Result<Session, AuthError> {
+    fn verify_ws(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: std::net::IpAddr,
+    ) -> Result<Session, AuthError> {
         Err(AuthError {
             message: "no keys here".to_owned(),
         })

@@ -21,10 +21,17 @@ pub struct Config {
     pub body_timeout_ms: u32,
     /// How long a request may take once it has arrived; then 504.
     pub request_timeout_ms: u32,
+
+    /// How long a client may leave sent bytes unacknowledged (for instance because it does not
+    /// read) before its connection is given up. Linux only.
+    pub send_timeout_ms: u32,
     /// How long requests may take to end at shutdown.
     pub drain_timeout_ms: u32,
     /// Connections at once; more are refused with 503.
     pub connections_max: u32,
+
+    /// Connections at once from one address (IPv6: one /64 network); more are refused with 503.
+    pub connections_per_address_max: u32,
     /// Requests at once; more are refused with 503.
     pub requests_in_flight_max: u32,
     /// Addresses whose rate is counted; when full, newcomers share one allowance.
@@ -55,8 +62,10 @@ impl Default for Config {
             header_timeout_ms: 30_000,
             body_timeout_ms: 10_000,
             request_timeout_ms: 10_000,
+            send_timeout_ms: 30_000,
             drain_timeout_ms: 10_000,
             connections_max: 4_096,
+            connections_per_address_max: 1_024,
             requests_in_flight_max: 1_024,
             addresses_max: 65_536,
             public_rate: RateLimit {
@@ -127,8 +136,15 @@ impl Config {
             ("header_timeout_ms", self.header_timeout_ms, 10, LONG),
             ("body_timeout_ms", self.body_timeout_ms, 10, LONG),
             ("request_timeout_ms", self.request_timeout_ms, 10, LONG),
+            ("send_timeout_ms", self.send_timeout_ms, 10, LONG),
             ("drain_timeout_ms", self.drain_timeout_ms, 1, LONG),
             ("connections_max", self.connections_max, 1, 1 << 20),
+            (
+                "connections_per_address_max",
+                self.connections_per_address_max,
+                1,
+                1 << 20,
+            ),
             (
                 "requests_in_flight_max",
                 self.requests_in_flight_max,

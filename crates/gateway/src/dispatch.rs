@@ -135,7 +135,6 @@ async fn answer(
     let call = Call {
         gateway: gateway.clone(),
         key,
-        origin,
         now,
         path,
         query,

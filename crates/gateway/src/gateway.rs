@@ -7,7 +7,7 @@ use everopen_domain::{Command, MemberId, RejectReason, Timestamp};
 use everopen_views::Views;
 use tokio::sync::Semaphore;
 
-use crate::auth::{Authenticator, FeedAuthenticator, Origin};
+use crate::auth::{Authenticator, FeedAuthenticator};
 use crate::body::Fields;
 use crate::config::{Config, ConfigError};
 use crate::disconnect::Disconnects;
@@ -187,11 +187,6 @@ impl Gateway {
 pub(crate) struct Call {
     pub gateway: Arc<Gateway>,
     pub key: Option<Arc<ApiKey>>,
-    #[allow(
-        dead_code,
-        reason = "kept beside the key for handlers that answer by origin"
-    )]
-    pub origin: Origin,
     pub now: Timestamp,
     pub path: Vec<(String, String)>,
     pub query: Fields,

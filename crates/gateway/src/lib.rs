@@ -28,6 +28,7 @@ pub mod replay;
 mod routes;
 mod schema;
 mod server;
+mod slots;
 
 pub use config::{Config, ConfigError};
 pub use errors::ApiError;

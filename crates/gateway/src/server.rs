@@ -17,7 +17,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::auth::Origin;
@@ -27,6 +27,7 @@ use crate::feed::serve_socket;
 use crate::gateway::Gateway;
 use crate::metrics::Counted;
 use crate::routes::{self, Route};
+use crate::slots::{Slot, Slots};
 
 /// The longest head of a request, and how many header lines it may have.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -97,7 +98,10 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> std::io::Result<()> {
     let router = router(&gateway);
-    let slots = Arc::new(Semaphore::new(gateway.config.connections_max as usize));
+    let slots = Slots::new(
+        gateway.config.connections_max,
+        gateway.config.connections_per_address_max,
+    );
     let (stop, stopped) = watch::channel(false);
     let reload = tokio::spawn(reload_keys(gateway.clone(), stopped.clone()));
     let timers = tokio::spawn(gateway.feed.clone().run_timers());
@@ -120,8 +124,8 @@ pub async fn serve(
                 continue;
             }
         };
-        match slots.clone().try_acquire_owned() {
-            Ok(slot) => {
+        match slots.take(address.ip()) {
+            Some(slot) => {
                 let task = serve_connection(
                     gateway.clone(),
                     router.clone(),
@@ -132,7 +136,7 @@ pub async fn serve(
                 );
                 connections.spawn(task);
             }
-            Err(_) => turn_away(&gateway, &stream),
+            None => turn_away(&gateway, &stream),
         }
     }
     drop(listener);
@@ -188,7 +192,7 @@ async fn serve_connection(
     router: Router,
     stream: TcpStream,
     address: SocketAddr,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
     mut stopped: watch::Receiver<bool>,
 ) {
     static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
@@ -199,6 +203,9 @@ async fn serve_connection(
     };
     // Small replies must not wait for acknowledgments of earlier ones.
     let _ = stream.set_nodelay(true);
+    // A client that never reads would hold its connection for ever; the kernel ends it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, gateway.config.send_timeout_ms);
     let _counted = Counted::new(&gateway.metrics.connections);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -1,9 +1,18 @@
 //! An allocator that counts, so that "allocates nothing per command" is a measured figure.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    // Of this thread alone, so that tests beside each other do not count for each other. Without a
+    // destructor and with a constant start it needs no memory itself.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that ends may free and get memory when its counter is gone.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
 
 /// The system's allocator with a counter of calls that get memory. Declare it as the
 /// `#[global_allocator]` of a benchmark or test.
@@ -13,7 +22,7 @@ pub struct CountingAllocator;
 #[allow(unsafe_code, reason = "a global allocator cannot be had without")]
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
@@ -22,19 +31,19 @@ unsafe impl GlobalAlloc for CountingAllocator {
         unsafe { System.dealloc(pointer, layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// How often memory was got so far (new or grown), in the whole process. Always zero where
+/// How often this thread got memory so far (new or grown). Always zero where
 /// [`CountingAllocator`] is not the global allocator.
 pub fn allocations() -> u64 {
-    ALLOCATIONS.load(Ordering::Relaxed)
+    ALLOCATIONS.get()
 }

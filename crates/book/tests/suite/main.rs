@@ -3,4 +3,5 @@
 mod agree;
 mod both;
 mod restore;
+mod shape;
 mod stories;

@@ -13,7 +13,8 @@ pub struct FeedConfig {
     pub subscriptions_max: u32,
     /// Messages (pings included) that a client may send per second, refilled evenly.
     pub inbound_messages_per_second: u32,
-    /// How many may come at once before that binds.
+    /// How many may come at once before that binds. Generous, since a client that subscribes to many
+    /// products one by one is no attack; what it asks for is bounded by the queues.
     pub inbound_burst: u32,
     /// The largest message that a client may send.
     pub inbound_bytes_max: usize,
@@ -55,7 +56,7 @@ impl Default for FeedConfig {
             connections_per_address_max: 256,
             subscriptions_max: 1_000,
             inbound_messages_per_second: 100,
-            inbound_burst: 100,
+            inbound_burst: 2_000,
             inbound_bytes_max: 64 * 1024,
             queue_frames_max: 32_768,
             queue_bytes_max: 8 * 1024 * 1024,
@@ -63,7 +64,7 @@ impl Default for FeedConfig {
             subscribe_deadline: Duration::from_secs(5),
             ping_after: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(5),
             close_grace: Duration::from_secs(1),
             level2_batch_interval: Duration::from_millis(50),
             ticker_batch_interval: Duration::from_secs(5),

@@ -83,6 +83,7 @@ pub use config::FeedConfig;
 pub use connection::serve_socket;
 pub use metrics::FeedMetrics;
 pub use port::{AuthError, Authenticator, DisconnectPort, Session};
+pub(crate) use public::{cancel_reason, done_reason, ended};
 
 /// The feed of one gateway process.
 pub struct Feed {

@@ -11,7 +11,7 @@ use everopen_views::{AccountView, AssetView, Decimal, Liquidity, OrderView, Prod
 
 use super::json::{Escaped, put, side_name};
 use super::public::{
-    cancel_reason, change_prices, done_reason, head, new_text, order_terms, stop_name,
+    cancel_reason, change_prices, done_reason, ended, head, new_text, order_terms, stop_name,
 };
 
 /// Whose message it is.
@@ -129,6 +129,7 @@ pub(super) fn order_message(
         Event::OrderDone {
             sequence, reason, ..
         } => {
+            let reason = ended(order, *reason);
             // A stop order that never triggered has no sequence, but a client that knows the
             // order ignores messages without one.
             let sequence = if *sequence == 0 {
@@ -142,7 +143,7 @@ pub(super) fn order_message(
                 r#","order_id":"{}","side":"{}","reason":"{}""#,
                 order.order,
                 side_name(order.details.side),
-                done_reason(*reason)
+                done_reason(reason)
             );
             if !order.is_by_funds() {
                 put!(
@@ -156,11 +157,7 @@ pub(super) fn order_message(
                 put!(&mut text, r#","price":"{}""#, product.price(price));
             }
             if let DoneReason::Canceled(reason) = reason {
-                put!(
-                    &mut text,
-                    r#","cancel_reason":"{}""#,
-                    cancel_reason(*reason)
-                );
+                put!(&mut text, r#","cancel_reason":"{}""#, cancel_reason(reason));
             }
         }
         _ => return None,

@@ -68,7 +68,20 @@ fn public_size(order: &OrderView) -> Quantity {
     }
 }
 
-pub(super) const fn done_reason(reason: DoneReason) -> &'static str {
+/// How an order ended, for its member. One that was to spend so much, or to bring so much, has done
+/// that when its funds are used, though the venue ends it with a rest of funds below one lot.
+pub(crate) fn ended(order: &OrderView, reason: DoneReason) -> DoneReason {
+    match reason {
+        DoneReason::Canceled(CancelReason::FundsUsed)
+            if order.details.funds.is_positive() && order.filled.0 > 0 =>
+        {
+            DoneReason::Filled
+        }
+        reason => reason,
+    }
+}
+
+pub(crate) const fn done_reason(reason: DoneReason) -> &'static str {
     match reason {
         DoneReason::Filled => "filled",
         DoneReason::Canceled(_) => "canceled",
@@ -76,7 +89,7 @@ pub(super) const fn done_reason(reason: DoneReason) -> &'static str {
 }
 
 /// More about a cancel, for the member.
-pub(super) const fn cancel_reason(reason: CancelReason) -> &'static str {
+pub(crate) const fn cancel_reason(reason: CancelReason) -> &'static str {
     match reason {
         CancelReason::Requested => "requested",
         CancelReason::Disconnected => "disconnected",

@@ -1,13 +1,13 @@
 //! An order as the API shows it.
 
 use everopen_domain::{
-    CancelReason, ClientOrderId, DoneReason, OrderId, OrderType, SelfTradePrevention,
-    StopDirection, TimeInForce,
+    ClientOrderId, DoneReason, OrderId, OrderType, SelfTradePrevention, StopDirection, TimeInForce,
 };
 use everopen_views::uuid::{Uuid, profile_id};
 use everopen_views::{OrderStatus, OrderView, Views};
 
 use super::market::side;
+use crate::feed::{cancel_reason, done_reason, ended};
 use crate::schema::{Exact, Text, Time, object};
 
 object! {
@@ -74,7 +74,7 @@ object! {
 pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
     let details = &order.details;
     let product = views.product(details.instrument)?;
-    let ended = order.done.map(|done| shown_reason(order, done.reason));
+    let reason = order.done.map(|done| ended(order, done.reason));
     let is_done = order.status == OrderStatus::Done;
     let size = |size: everopen_domain::Quantity| (size.0 != 0).then(|| Exact(product.size(size)));
     Some(OrderBody {
@@ -117,11 +117,8 @@ pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
         triggered_at: order.triggered_at.map(Time),
         created_at: Time(order.created_at),
         done_at: order.done.map(|done| Time(done.at)),
-        done_reason: ended.map(|reason| match reason {
-            DoneReason::Filled => "filled",
-            DoneReason::Canceled(_) => "canceled",
-        }),
-        cancel_reason: ended.and_then(|reason| match reason {
+        done_reason: reason.map(done_reason),
+        cancel_reason: reason.and_then(|reason| match reason {
             DoneReason::Filled => None,
             DoneReason::Canceled(reason) => Some(cancel_reason(reason)),
         }),
@@ -137,34 +134,4 @@ pub(super) fn body(views: &Views, order: &OrderView) -> Option<OrderBody> {
         },
         settled: is_done,
     })
-}
-
-/// An order by funds alone has done all that was asked once its funds are used: for its member it
-/// is filled, though the venue ends it with a rest of funds below the price of one lot.
-fn shown_reason(order: &OrderView, reason: DoneReason) -> DoneReason {
-    match reason {
-        DoneReason::Canceled(CancelReason::FundsUsed)
-            if order.is_by_funds() && order.filled.0 > 0 =>
-        {
-            DoneReason::Filled
-        }
-        reason => reason,
-    }
-}
-
-fn cancel_reason(reason: CancelReason) -> &'static str {
-    match reason {
-        CancelReason::Requested => "requested",
-        CancelReason::Disconnected => "disconnected",
-        CancelReason::Replaced => "replaced",
-        CancelReason::Expired => "expired",
-        CancelReason::Unfilled => "unfilled",
-        CancelReason::PriceBand => "price_band",
-        CancelReason::FundsUsed => "funds_used",
-        CancelReason::SelfTrade => "self_trade",
-        CancelReason::Killed => "killed",
-        CancelReason::WouldTake => "would_take",
-        CancelReason::FillOrKill => "fill_or_kill",
-        CancelReason::NotAccepted => "not_accepted",
-    }
 }

@@ -36,6 +36,7 @@ impl Authenticator for Keys {
         passphrase: &str,
         timestamp: &str,
         signature: &str,
+        _: std::net::IpAddr,
     ) -> Result<Session, AuthError> {
         let error = |message: &str| AuthError {
             message: message.to_owned(),

@@ -55,6 +55,43 @@ async fn a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it() {
     good.drain().await;
 }
 
+/// Nothing is published at all: the client itself asks for more than it reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_asks_and_does_not_read_is_dropped() {
+    let config = FeedConfig {
+        write_timeout: Duration::from_millis(100),
+        close_grace: Duration::from_millis(50),
+        inbound_burst: 1_000_000,
+        ..FeedConfig::default()
+    };
+    let server = Server::start(config).await;
+    let (mut flow, entries) = Flow::new(1);
+    server.publish(&entries);
+    for _ in 0..300 {
+        server.publish(&[flow.step()]);
+    }
+    let mut client = server.client().await;
+    let request = json!({"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"],
+        "channels": ["level2", "status"]})
+    .to_string();
+    let dropped = &server.feed.metrics().slow_clients_dropped_total;
+    let flood = async {
+        while dropped.load(Ordering::Relaxed) == 0 {
+            // A server that does not read any more blocks this, or has hung up.
+            let send = client.socket.send(Message::text(request.as_str()));
+            let _ = tokio::time::timeout(Duration::from_millis(10), send).await;
+        }
+    };
+    tokio::time::timeout(crate::harness::DEADLINE, flood)
+        .await
+        .unwrap();
+    server
+        .until("the client is gone", |server| {
+            server.feed.metrics().connections.load(Ordering::Relaxed) == 0
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_whose_queue_overflows_is_told_why() {
     let config = FeedConfig {

@@ -222,3 +222,25 @@ async fn a_request_in_progress_ends_before_the_server_does() {
     assert_eq!(answer.await.unwrap().ok()["status"], json!("open"));
     stopped.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_panic_ends_one_request_and_is_counted() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
+    let body = limit("buy", "90", "1").to_string();
+    harness
+        .port
+        .panics
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let answer = client.signed("POST", "/orders", &body).await;
+    assert_eq!(answer.refusal(), (500, "internal server error"));
+    assert!(answer.headers.contains_key("x-request-id"));
+    harness
+        .port
+        .panics
+        .store(false, std::sync::atomic::Ordering::Relaxed);
+    client.signed("POST", "/orders", &body).await.ok();
+    assert_eq!(harness.gateway.metrics().panics.get(), 1);
+    assert_eq!(harness.gateway.metrics().requests_in_flight.get(), 0);
+    harness.stop().await;
+}

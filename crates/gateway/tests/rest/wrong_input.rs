@@ -209,3 +209,36 @@ async fn requests_in_one_go_are_answered_in_order() {
     assert!(client.read().await.ok()["maker_fee_rate"].is_string());
     harness.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_given_up() {
+    let config = Config {
+        send_timeout_ms: 300,
+        ..Config::demo()
+    };
+    let harness = Harness::with(config).await;
+    let client = Client::connect(harness.address, None).await;
+    // Far more answers than the sockets' buffers hold.
+    let requests = "GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2_000);
+    let writer = tokio::spawn(async move {
+        let mut client = client;
+        client.write(requests.as_bytes()).await;
+        client
+    });
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(15);
+    let open = || harness.gateway.metrics().connections.get();
+    while open() == 0 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    while open() > 0 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the connection is still open"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    drop(writer.await.unwrap());
+    still_serves(&harness).await;
+    harness.stop().await;
+}

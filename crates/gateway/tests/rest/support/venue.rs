@@ -1,5 +1,6 @@
 //! A command port with a real venue behind it: applies, publishes, answers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,10 @@ pub struct VenuePort {
     feed: OnceLock<Arc<Feed>>,
     /// What the port says instead of submitting; none to submit.
     trouble: Mutex<Option<PortError>>,
-    /// When set, commands wait until its lock is free.
+
+    /// Whether the port fails as nothing should.
+    pub panics: AtomicBool,
+    /// While it is locked, commands wait .
     pub gate: tokio::sync::Mutex<()>,
 }
 
@@ -30,6 +34,7 @@ impl VenuePort {
             state: Mutex::new((Venue::new(), LogIndex(0))),
             feed: OnceLock::new(),
             trouble: Mutex::new(None),
+            panics: AtomicBool::new(false),
             gate: tokio::sync::Mutex::new(()),
         }
     }
@@ -90,6 +95,7 @@ impl CommandPort for VenuePort {
     fn submit(&self, command: Command) -> BoxFuture<'_, Result<Outcome, PortError>> {
         Box::pin(async move {
             let _open = self.gate.lock().await;
+            assert!(!self.panics.load(Ordering::Relaxed), "a panic on purpose");
             let trouble = *self.trouble.lock().unwrap();
             match trouble {
                 Some(trouble) => Err(trouble),
