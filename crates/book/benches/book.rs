@@ -24,7 +24,7 @@ struct Market {
 }
 
 /// A venue's order path without its money.
-struct Driver {
+pub struct Driver {
     markets: Vec<Market>,
     /// The slot of each order, by the workload's id.
     slots: Vec<Slot>,
@@ -129,7 +129,8 @@ impl MatchSink for Sink<'_> {
 }
 
 impl Driver {
-    fn make(symbols: u32, orders: u64) -> Box<dyn Engine> {
+    /// A fresh one for so many symbols and at most so many orders.
+    pub fn make(symbols: u32, orders: u64) -> Box<dyn Engine> {
         let market = || Market {
             book: Book::new(),
             sequence: 0,

@@ -51,9 +51,10 @@ pub struct AssetSnapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AccountOwner {
-    /// The world outside: the counter account of deposits and withdrawals, at or below zero.
+    /// The world outside: the counter account of deposits and withdrawals. At or below zero, but
+    /// for what `Fees` is below zero.
     External,
-    /// The venue's fee income.
+    /// The venue's fee income; below zero when rebates exceed it.
     Fees,
     /// A member.
     Member(MemberId),

@@ -48,7 +48,10 @@ impl<const N: usize> Text<N> {
         if bytes.len() > N || bytes.len() > 255 {
             return Err(TextError::TooLong);
         }
-        let printable = bytes.iter().all(|b| (0x20..=0x7e).contains(b));
+        // No early exit: texts are short, and so the compiler can check many bytes at once.
+        let printable = bytes
+            .iter()
+            .fold(true, |printable, b| printable & (0x20..=0x7e).contains(b));
         if !printable || bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ') {
             return Err(TextError::NotPrintable);
         }

@@ -1,2 +1,37 @@
-//! The one binary of Everopen.
-fn main() {}
+//! The one binary of Everopen: subcommands, wiring, supervision.
+
+mod admin;
+mod cli;
+mod log;
+mod member;
+mod progress;
+mod replay;
+mod telemetry;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let done = match &cli.command {
+        cli::Command::Up(args) => up::run(args),
+        cli::Command::Replay(args) => replay::run(args),
+        cli::Command::Member(command) => member::run(command),
+        cli::Command::Admin(args) => admin::perform(&args.data.dir, &args.action).map(|answer| {
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&answer).unwrap_or_default()
+            );
+        }),
+        cli::Command::Log(command) => log::run(command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("everopen: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,4 +5,12 @@
 //! the venue judges like those of any member.
 #![forbid(unsafe_code)]
 
+pub mod bitstamp;
+pub mod feed;
+pub mod itch;
+pub mod lobster;
 pub mod obw1;
+pub mod participants;
+mod random;
+pub mod replay;
+pub mod samples;

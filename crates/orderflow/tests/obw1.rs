@@ -90,6 +90,6 @@ fn a_file_reads_back_and_a_cut_one_names_the_offset() {
     let error = Workload::read(&bytes[..]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "at byte 170: expected a command type from 0 to 3, found 9"
+        "at offset 170: expected a command type from 0 to 3, found 9"
     );
 }

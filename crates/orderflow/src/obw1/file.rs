@@ -37,7 +37,7 @@ pub struct Workload {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The bytes could not be had.
-    #[error("could not read the workload at byte {offset}")]
+    #[error("could not read the workload at offset {offset}")]
     Read {
         /// Where reading stopped.
         offset: u64,
@@ -46,13 +46,13 @@ pub enum FileError {
         source: io::Error,
     },
     /// The file ends before all the records that its header announces.
-    #[error("workload ends inside the item that starts at byte {offset}")]
+    #[error("workload ends inside the item that starts at offset {offset}")]
     Truncated {
         /// Where the cut item starts.
         offset: u64,
     },
     /// A field holds what the format does not allow.
-    #[error("at byte {offset}: expected {expected}, found {found}")]
+    #[error("at offset {offset}: expected {expected}, found {found}")]
     Malformed {
         /// Where the field starts.
         offset: u64,

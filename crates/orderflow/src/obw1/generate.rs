@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::{Kind, Params, Record, Side, Totals};
+use crate::random::Random;
 
 /// Yields the records of a workload one by one: `Params::warm_up` of them, then `commands` more.
 /// Memory follows the number of live orders, not the length of the workload.
@@ -33,7 +34,7 @@ impl Generator {
         );
         Self {
             params,
-            random: Random { state: params.seed },
+            random: Random::new(params.seed),
             symbols: (0..params.symbols)
                 .map(|_| Symbol {
                     mid: 100_000,
@@ -118,8 +119,8 @@ impl Generator {
         }
 
         let through = if kind == Kind::Marketable {
-            let side = random.side();
-            let quantity = random.quantity();
+            let side = side(random);
+            let quantity = quantity(random);
             match side {
                 Side::Buy => state
                     .book
@@ -136,9 +137,9 @@ impl Generator {
         let (side, price, quantity) = through.unwrap_or_else(|| {
             // A marketable order without a market turns into a new one and draws again.
             kind = Kind::New;
-            let side = random.side();
+            let side = side(random);
             let price = state.passive(random, side);
-            (side, price, random.quantity())
+            (side, price, quantity(random))
         });
         let id = *next_id;
         *next_id += 1;
@@ -160,7 +161,7 @@ impl Generator {
         } else if warming {
             (self.next % u64::from(symbols)) as u16
         } else {
-            let u = self.random.unit();
+            let u = unit(&mut self.random);
             // Rounding depends on the association: it must stay (symbols * u) * u.
             ((f64::from(symbols) * u) * u) as u16
         }
@@ -189,7 +190,7 @@ impl ExactSizeIterator for Generator {}
 
 impl Symbol {
     fn passive(&self, random: &mut Random, side: Side) -> u32 {
-        let u = random.unit();
+        let u = unit(random);
         let distance = ((200.0 * u) * u) as u32;
         match side {
             Side::Buy => {
@@ -208,39 +209,19 @@ impl Symbol {
     }
 }
 
-/// splitmix64.
-struct Random {
-    state: u64,
+/// Uniform in `[0, 1)`, in steps of 2^-53.
+fn unit(random: &mut Random) -> f64 {
+    (random.draw() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
 }
 
-impl Random {
-    fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+fn side(random: &mut Random) -> Side {
+    if random.below(2) == 0 {
+        Side::Buy
+    } else {
+        Side::Sell
     }
+}
 
-    /// Uniform in `0..bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
-    }
-
-    /// Uniform in `[0, 1)`, in steps of 2^-53.
-    fn unit(&mut self) -> f64 {
-        (self.draw() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
-    }
-
-    fn side(&mut self) -> Side {
-        if self.below(2) == 0 {
-            Side::Buy
-        } else {
-            Side::Sell
-        }
-    }
-
-    fn quantity(&mut self) -> u32 {
-        1 + self.below(100) as u32
-    }
+fn quantity(random: &mut Random) -> u32 {
+    1 + random.below(100) as u32
 }

@@ -11,6 +11,8 @@ mod book;
 mod file;
 mod generate;
 
+/// Side of an order. Its numbers, 0 to buy and 1 to sell, are those in the file.
+pub use everopen_domain::Side;
 pub use file::{FileError, HEADER_BYTES, Header, MAGIC, RECORD_BYTES, Reader, Workload};
 pub use generate::Generator;
 
@@ -46,16 +48,6 @@ pub enum Kind {
     Replace = 2,
     /// A limit order priced through the market; what is left after matching rests.
     Marketable = 3,
-}
-
-/// Side of an order. The numbers are those in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Side {
-    /// Buys.
-    Buy = 0,
-    /// Sells.
-    Sell = 1,
 }
 
 /// One command of the workload.

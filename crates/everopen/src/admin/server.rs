@@ -1,0 +1,72 @@
+//! The admin socket of a running venue: one request a connection, a line of JSON each way.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::{Action, Operator};
+
+/// A request may not be longer.
+const REQUEST_BYTES: u64 = 64 * 1024;
+/// Nor take longer to arrive or to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The path of the socket through an open directory, since a socket's own path may only have 108
+/// bytes and a data directory can be deeper.
+pub(super) fn socket_path(dir: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/admin.sock", dir.as_raw_fd()))
+}
+
+/// Listens until the process ends.
+///
+/// # Errors
+/// When the socket can't be made.
+pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
+    let directory = File::open(dir).with_context(|| format!("open {}", dir.display()))?;
+    let path = socket_path(&directory);
+    // The log's lock is held: a socket that is there is of a process that is not.
+    let _ = std::fs::remove_file(dir.join("admin.sock"));
+    let listener = UnixListener::bind(&path).context("listen on the admin socket")?;
+    std::fs::set_permissions(dir.join("admin.sock"), PermissionsExt::from_mode(0o600))
+        .context("close the admin socket to others")?;
+    let work = move || {
+        let _directory = directory;
+        for stream in listener.incoming() {
+            let answered = stream
+                .map_err(Into::into)
+                .and_then(|s| answer(&operator, s));
+            if let Err(error) = answered {
+                tracing::warn!(error = format!("{error:#}"), "admin request failed");
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("everopen-admin".into())
+        .spawn(work)
+        .context("start the admin thread")?;
+    Ok(())
+}
+
+fn answer(operator: &Operator, stream: UnixStream) -> Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(REQUEST_BYTES)).read_line(&mut line)?;
+    let outcome = serde_json::from_str::<Action>(&line)
+        .context("read the request")
+        .and_then(|action| operator.execute(&action));
+    let reply: Value = match outcome {
+        Ok(value) => json!({ "ok": value }),
+        Err(error) => json!({ "error": format!("{error:#}") }),
+    };
+    writeln!(&stream, "{reply}")?;
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A financial market which never closes.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a market on this machine: venue, log, gateway and a demo member
+    Up(Up),
+    /// Drive recorded order flow (ITCH 5.0, LOBSTER, Bitstamp CSV; gz, xz or plain) through a venue
+    Replay(Replay),
+    /// Members and their API keys
+    #[command(subcommand)]
+    Member(Member),
+    /// Operate a venue: phases, kill switches, limits, money (see `everopen admin help`)
+    Admin(Admin),
+    /// Read and check a stopped venue's log
+    #[command(subcommand)]
+    Log(Log),
+}
+
+/// Where a venue keeps everything.
+#[derive(Clone, Debug, Args)]
+pub struct DataDir {
+    /// The venue's data directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "everopen-data",
+        env = "EVEROPEN_DIR"
+    )]
+    pub dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// Acknowledged means on the disk
+    Fsync,
+    /// Acknowledged means handed to the operating system: survives a crash of the process, not of
+    /// the machine
+    Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub data: DataDir,
+    /// Where REST and WebSocket are served; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Don't run the simulated market
+    #[arg(long)]
+    pub no_market: bool,
+    /// Seed of the simulated market
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Commands per second of the simulated market
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub market_rate: u32,
+    /// What an acknowledgment means
+    #[arg(long, value_enum, default_value_t = Durability::Fsync)]
+    pub durability: Durability,
+    /// Keep the whole log, not only what the kept snapshots need
+    #[arg(long)]
+    pub keep_log: bool,
+    /// Size of a log segment in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1024))]
+    pub segment_mib: u32,
+    /// Signed requests per second and API key (burst: twice as many)
+    #[arg(long, value_name = "RATE", default_value_t = 2_000)]
+    pub private_rate: u32,
+    /// Unsigned requests per second and address (burst: twice as many)
+    #[arg(long, value_name = "RATE", default_value_t = 1_000)]
+    pub public_rate: u32,
+    /// Leave withdrawals pending until `everopen admin withdrawal` completes or cancels them
+    #[arg(long)]
+    pub manual_withdrawals: bool,
+    /// Refuse deposits by members; only `everopen admin deposit` brings money in
+    #[arg(long)]
+    pub no_demo_deposits: bool,
+    /// Form of the log lines on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// No live summary, even on a terminal
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FeedFormat {
+    Itch,
+    Lobster,
+    Bitstamp,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The recorded order flow
+    pub file: PathBuf,
+    /// The format, if the content does not tell
+    #[arg(long, value_enum)]
+    pub format: Option<FeedFormat>,
+    /// The symbol of a file that names none in its content; by default from the file's name
+    #[arg(long)]
+    pub symbol: Option<String>,
+    /// Show the books of at most so many symbols, busiest first
+    #[arg(long, default_value_t = 20)]
+    pub books: usize,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Member {
+    /// Add a member (if it is new) and make an API key for it
+    Add(MemberAdd),
+    /// List members and keys; secrets are never shown again
+    List {
+        #[command(flatten)]
+        data: DataDir,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke an API key
+    Revoke {
+        /// The key
+        key: String,
+        #[command(flatten)]
+        data: DataDir,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct MemberAdd {
+    /// The member's code, unique in the venue
+    pub name: String,
+    #[command(flatten)]
+    pub data: DataDir,
+    /// What the key may do: view, trade, transfer, separated by commas
+    #[arg(long, default_value = "view,trade,transfer", value_delimiter = ',')]
+    pub permissions: Vec<String>,
+    /// Only take the key from these addresses
+    #[arg(long, value_name = "ADDRESS")]
+    pub allow: Vec<everopen_gateway::AddressRange>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Admin {
+    #[command(flatten)]
+    pub data: DataDir,
+    #[command(subcommand)]
+    pub action: crate::admin::Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// Check every record and print the state hash at the end
+    Verify {
+        #[command(flatten)]
+        data: DataDir,
+    },
+}

@@ -1,0 +1,98 @@
+//! Runs the simulated market: a thread that lets its participants act at a steady rate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use everopen_domain::{Event, Timestamp};
+use everopen_orderflow::participants::Participants;
+use everopen_replica::{Handle, Refusal};
+
+/// How often the participants act.
+const PERIOD: Duration = Duration::from_millis(50);
+/// After the venue was busy they leave it alone for so long.
+const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// The running market.
+pub struct Market {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Market {
+    /// Starts the participants; `events` is everything that happens in the venue.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn start(
+        participants: Participants,
+        handle: Handle,
+        events: Receiver<Vec<Event>>,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("everopen-market".into())
+            .spawn(move || run(participants, &handle, &events, &until))
+            .context("start the market's thread")?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it; resting orders stay, as those of any member do.
+    pub fn stop(self) {
+        self.stop.store(true, Relaxed);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("the simulated market's thread panicked");
+        }
+    }
+}
+
+fn run(
+    mut participants: Participants,
+    handle: &Handle,
+    events: &Receiver<Vec<Event>>,
+    stop: &AtomicBool,
+) {
+    let mut next = Instant::now();
+    while !stop.load(Relaxed) {
+        while let Ok(events) = events.try_recv() {
+            participants.observe(&events);
+        }
+        let mut commands = Vec::new();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        participants.step(Timestamp(since.as_nanos() as u64), &mut commands);
+        let mut pause = PERIOD;
+        for group in commands.chunks(256) {
+            // Wait for what became of it: a market that outruns its venue would only fill the
+            // queue that members need.
+            let (tell, told) = sync_channel(1);
+            let answer = Box::new(move |outcome| drop(tell.send(outcome)));
+            match handle.submit_group(group.to_vec(), Some(answer)) {
+                Ok(()) => {}
+                Err(Refusal::Stopped) => return,
+                Err(_) => {
+                    pause = BACK_OFF;
+                    break;
+                }
+            }
+            match told.recv() {
+                Ok(Ok(_)) => {}
+                Ok(Err(Refusal::Busy { .. } | Refusal::JournalFull | Refusal::TooLarge)) => {
+                    pause = BACK_OFF;
+                    break;
+                }
+                _ => return,
+            }
+        }
+        next = (next + pause).max(Instant::now());
+        while !stop.load(Relaxed) && Instant::now() < next {
+            std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
+        }
+    }
+}

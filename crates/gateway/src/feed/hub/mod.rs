@@ -1,0 +1,495 @@
+//! Who is subscribed to what, and what each of them gets of an event.
+
+pub(super) mod subscriptions;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::extract::ws::Utf8Bytes;
+use everopen_domain::{
+    AssetId, Event, InstrumentId, MemberId, OrderId, Price, Quantity, Rate, Side, Timestamp,
+};
+use everopen_views::{BookView, Liquidity, OrderView, Product, Views};
+
+use super::channel::{Channel, Channels};
+use super::config::FeedConfig;
+use super::outbox::Outbox;
+use super::{private, public, rows, status};
+
+/// A connection, as the hub sees it.
+pub(super) struct Client {
+    pub id: u64,
+    pub address: IpAddr,
+    pub outbox: Outbox,
+    pub cancel_on_disconnect: AtomicBool,
+}
+
+/// Which of a member's orders a subscriber of `user` has heard of.
+#[derive(Default)]
+struct Heard {
+    /// Orders accepted later than this it heard of from their beginning.
+    from_order: u64,
+    /// Older ones that it was told of since; each is forgotten when it ends.
+    older: HashSet<u64>,
+}
+
+struct Subscriber {
+    client: Arc<Client>,
+    channels: Channels,
+    member: Option<MemberId>,
+    heard: Heard,
+}
+
+/// One product's subscribers, and what they may ask for or wait for.
+pub(super) struct Market {
+    subscribers: Vec<Subscriber>,
+    /// The channels that anyone has.
+    wanted: Channels,
+    /// Recent `full` messages by sequence, without gaps.
+    replay: VecDeque<Utf8Bytes>,
+    /// The sequence of the first of them.
+    replay_from: u64,
+    /// Levels that changed since the last batch.
+    changed: BTreeSet<(Side, Price)>,
+    /// Whether anything traded since the last `ticker_batch`.
+    traded: bool,
+    /// The snapshot of a sequence, for the next who asks.
+    snapshot: Option<(u64, Utf8Bytes)>,
+}
+
+impl Market {
+    fn new(sequence: u64) -> Self {
+        Self {
+            subscribers: Vec::new(),
+            wanted: Channels::NONE,
+            replay: VecDeque::new(),
+            replay_from: sequence + 1,
+            changed: BTreeSet::new(),
+            traded: false,
+            snapshot: None,
+        }
+    }
+
+    fn count_wanted(&mut self) {
+        self.wanted = self
+            .subscribers
+            .iter()
+            .fold(Channels::NONE, |all, s| all.union(s.channels));
+        if !self.wanted.has_any(Channels::BATCHED_LEVELS) {
+            self.changed.clear();
+        }
+    }
+
+    fn send(&self, channels: Channels, text: &Utf8Bytes) {
+        for subscriber in &self.subscribers {
+            if subscriber.channels.has_any(channels) {
+                subscriber.client.outbox.push(text);
+            }
+        }
+    }
+
+    fn send_changed(&mut self, product: &Product, book: &BookView, now: Timestamp) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed.is_empty() {
+            return;
+        }
+        let text = public::level2_update(product, book, now, changed.into_iter());
+        self.send(Channels::BATCHED_LEVELS, &text);
+    }
+}
+
+/// A subscriber of `balance`.
+struct BalanceSubscriber {
+    client: Arc<Client>,
+    member: MemberId,
+    /// Only these accounts, or all.
+    only: Option<Vec<AssetId>>,
+}
+
+/// All subscriptions.
+#[derive(Default)]
+pub(super) struct Hub {
+    pub clients: HashMap<u64, Arc<Client>>,
+    pub addresses: HashMap<IpAddr, u32>,
+    markets: Vec<Market>,
+    status: BTreeMap<u64, Arc<Client>>,
+    balance: BTreeMap<u64, BalanceSubscriber>,
+}
+
+/// What a message needs to know of the time before its event.
+pub(super) struct Before {
+    instrument: Option<InstrumentId>,
+    /// Where the event's orders rested, and what their levels showed.
+    levels: [Option<(Side, Price, u128)>; 2],
+    /// The event's orders; only looked up when someone listens to `user`.
+    orders: [Option<OrderView>; 2],
+}
+
+impl Hub {
+    pub fn new(views: &Views) -> Self {
+        let mut hub = Self::default();
+        hub.add_markets(views);
+        hub
+    }
+
+    fn add_markets(&mut self, views: &Views) {
+        for product in views.products().skip(self.markets.len()) {
+            let sequence = views.book(product.id).map_or(0, BookView::sequence);
+            self.markets.push(Market::new(sequence));
+        }
+    }
+
+    fn market(&self, id: InstrumentId) -> &Market {
+        &self.markets[id.0 as usize]
+    }
+
+    fn market_mut(&mut self, id: InstrumentId) -> &mut Market {
+        &mut self.markets[id.0 as usize]
+    }
+
+    /// What must be known before the views take `event`.
+    pub fn before(&self, views: &Views, event: &Event) -> Before {
+        let mut before = Before {
+            instrument: None,
+            levels: [None; 2],
+            orders: [None; 2],
+        };
+        let Some(order) = public::order_of(event) else {
+            return before;
+        };
+        before.instrument = Some(order.instrument);
+        let Some(book) = views.book(order.instrument) else {
+            return before;
+        };
+        let parties = private::parties(event);
+        let level = |side, price| Some((side, price, book.visible_at(side, price)));
+        for (place, party) in before.levels.iter_mut().zip(parties) {
+            *place = party
+                .and_then(|(_, order)| book.place_of(order))
+                .and_then(|(side, price)| level(side, price));
+        }
+        if let Event::OrderOpened { side, price, .. } = *event {
+            // Besides where it was, if it was somewhere: an iceberg's next peak.
+            before.levels[1] = level(side, price);
+        }
+        if self.market(order.instrument).wanted.has(Channel::User) {
+            for (place, party) in before.orders.iter_mut().zip(parties) {
+                *place = party.and_then(|(member, order)| views.order(member, order).copied());
+            }
+        }
+        before
+    }
+
+    /// Sends what `event` means to those who listen, after the views took it.
+    pub fn deliver(
+        &mut self,
+        config: &FeedConfig,
+        views: &Views,
+        time: Timestamp,
+        event: &Event,
+        before: &Before,
+    ) {
+        match event {
+            Event::AssetAdded { .. }
+            | Event::InstrumentAdded { .. }
+            | Event::InstrumentAmended { .. }
+            | Event::KillSwitchEngaged { member: None }
+            | Event::KillSwitchReleased { member: None } => {
+                self.add_markets(views);
+                self.send_status(views);
+            }
+            Event::TradingPhaseChanged { instrument, .. } => {
+                self.send_status(views);
+                self.send_auction(views, *instrument, time);
+            }
+            Event::AuctionIndicated { instrument, .. }
+            | Event::AuctionUncrossed { instrument, .. } => {
+                self.send_auction(views, *instrument, time);
+            }
+            Event::BalanceChanged { member, asset, .. } => {
+                self.send_balance(views, *member, *asset, time);
+            }
+            _ => {
+                if let Some(instrument) = before.instrument {
+                    self.deliver_market(config, views, instrument, time, event, before);
+                }
+            }
+        }
+    }
+
+    fn deliver_market(
+        &mut self,
+        config: &FeedConfig,
+        views: &Views,
+        instrument: InstrumentId,
+        time: Timestamp,
+        event: &Event,
+        before: &Before,
+    ) {
+        let (Some(product), Some(book)) = (views.product(instrument), views.book(instrument))
+        else {
+            return;
+        };
+        let market = self.market_mut(instrument);
+        let sequence = public::sequence_of(event);
+        if sequence != 0 {
+            let Some(full) = public::full(product, views, time, event) else {
+                return;
+            };
+            let is_trade = matches!(event, Event::Traded { .. });
+            if is_trade && market.wanted.has(Channel::Matches) {
+                // Whoever has both gets it once.
+                let either = Channels::NONE.with(Channel::Full).with(Channel::Matches);
+                market.send(either, &full);
+            } else if market.wanted.has(Channel::Full) {
+                market.send(Channels::NONE.with(Channel::Full), &full);
+            }
+            market.replay.push_back(full);
+            while market.replay.len() > config.replay_messages {
+                market.replay.pop_front();
+                market.replay_from += 1;
+            }
+            if market.wanted.has(Channel::Level3)
+                && let Some(row) = rows::row_of(product, time, event)
+            {
+                market.send(Channels::NONE.with(Channel::Level3), &row);
+            }
+            market.deliver_levels(config, product, book, time, before);
+            if is_trade {
+                market.traded = true;
+                if market.wanted.has(Channel::Ticker) {
+                    market.send_ticker(Channel::Ticker, product, views);
+                }
+            }
+        }
+        if market.wanted.has(Channel::User) {
+            market.deliver_user(product, book, views, time, event, before);
+        }
+    }
+
+    fn send_status(&self, views: &Views) {
+        if self.status.is_empty() {
+            return;
+        }
+        let text = status::status(views);
+        for client in self.status.values() {
+            client.outbox.push(&text);
+        }
+    }
+
+    fn send_auction(&self, views: &Views, instrument: InstrumentId, time: Timestamp) {
+        let market = self.market(instrument);
+        if let (true, Some(product), Some(book)) = (
+            market.wanted.has(Channel::Auction),
+            views.product(instrument),
+            views.book(instrument),
+        ) {
+            let text = public::auction(product, book, time);
+            market.send(Channels::NONE.with(Channel::Auction), &text);
+        }
+    }
+
+    fn send_balance(&self, views: &Views, member: MemberId, asset: AssetId, time: Timestamp) {
+        let mut text = None;
+        for subscriber in self.balance.values() {
+            let only = subscriber.only.as_ref();
+            if subscriber.member != member || only.is_some_and(|only| !only.contains(&asset)) {
+                continue;
+            }
+            if text.is_none()
+                && let Some(known) = views.asset(asset)
+                && let Some(account) = views.account(member, asset)
+            {
+                text = Some(private::balance(member, known, &account, time));
+            }
+            if let Some(text) = &text {
+                subscriber.client.outbox.push(text);
+            }
+        }
+    }
+
+    /// Sends the batches of changed levels.
+    pub fn tick_levels(&mut self, views: &Views, now: Timestamp) {
+        for (market, product) in self.markets.iter_mut().zip(views.products()) {
+            if let Some(book) = views.book(product.id) {
+                market.send_changed(product, book, now);
+            }
+        }
+    }
+
+    /// Sends the tickers of those products that traded.
+    pub fn tick_tickers(&mut self, views: &Views) {
+        for (market, product) in self.markets.iter_mut().zip(views.products()) {
+            if std::mem::take(&mut market.traded) && market.wanted.has(Channel::TickerBatch) {
+                market.send_ticker(Channel::TickerBatch, product, views);
+            }
+        }
+    }
+
+    /// Sends the heartbeats.
+    pub fn tick_heartbeats(&self, views: &Views, now: Timestamp) {
+        for (market, product) in self.markets.iter().zip(views.products()) {
+            if market.wanted.has(Channel::Heartbeat) {
+                let text = public::heartbeat(product, views, now);
+                market.send(Channels::NONE.with(Channel::Heartbeat), &text);
+            }
+        }
+    }
+
+    /// Sends the status to all who listen.
+    pub fn tick_status(&self, views: &Views) {
+        self.send_status(views);
+    }
+}
+
+impl Market {
+    fn send_ticker(&self, channel: Channel, product: &Product, views: &Views) {
+        let id = product.id;
+        if let (Some(ticker), Some(stats)) = (views.ticker(id), views.stats_24h(id))
+            && let Some(text) = public::ticker(product, &ticker, &stats)
+        {
+            self.send(Channels::NONE.with(channel), &text);
+        }
+    }
+
+    fn deliver_levels(
+        &mut self,
+        config: &FeedConfig,
+        product: &Product,
+        book: &BookView,
+        time: Timestamp,
+        before: &Before,
+    ) {
+        let batched = self.wanted.has_any(Channels::BATCHED_LEVELS);
+        if !batched && !self.wanted.has(Channel::Level2) {
+            return;
+        }
+        let [first, second] = before.levels;
+        let same = |a: (Side, Price, u128), b: (Side, Price, u128)| (a.0, a.1) == (b.0, b.1);
+        let second = match (first, second) {
+            (Some(a), Some(b)) if same(a, b) => None,
+            _ => second,
+        };
+        let mut changed = [first, second]
+            .into_iter()
+            .flatten()
+            .filter(|(side, price, shown)| book.visible_at(*side, *price) != *shown)
+            .map(|(side, price, _)| (side, price))
+            .peekable();
+        if changed.peek().is_none() {
+            return;
+        }
+        if batched {
+            self.changed.extend(changed.clone());
+            if self.changed.len() >= config.batch_levels_max {
+                self.send_changed(product, book, time);
+            }
+        }
+        if self.wanted.has(Channel::Level2) {
+            let text = public::level2_update(product, book, time, changed);
+            self.send(Channels::NONE.with(Channel::Level2), &text);
+        }
+    }
+
+    fn deliver_user(
+        &mut self,
+        product: &Product,
+        book: &BookView,
+        views: &Views,
+        time: Timestamp,
+        event: &Event,
+        before: &Before,
+    ) {
+        for (at, party) in private::parties(event).into_iter().enumerate() {
+            let Some((member, order)) = party else {
+                continue;
+            };
+            let listens =
+                |s: &&mut Subscriber| s.channels.has(Channel::User) && s.member == Some(member);
+            let mut message = None;
+            for subscriber in self.subscribers.iter_mut().filter(listens) {
+                // Built for the first who listens, shared by the rest.
+                let message = message
+                    .get_or_insert_with(|| {
+                        user_message(
+                            product,
+                            book,
+                            views,
+                            time,
+                            event,
+                            at,
+                            (member, order),
+                            before,
+                        )
+                    })
+                    .as_ref();
+                let Some(message) = message else {
+                    continue;
+                };
+                subscriber.introduce(product, order, event, before.orders[at].as_ref());
+                subscriber.client.outbox.push(message);
+            }
+        }
+    }
+}
+
+impl Subscriber {
+    /// Tells of an order that is older than the subscription before the first message about it,
+    /// since clients can't make sense of a match or an end of an order that they never received.
+    fn introduce(
+        &mut self,
+        product: &Product,
+        order: OrderId,
+        event: &Event,
+        before: Option<&OrderView>,
+    ) {
+        if order.sequence > self.heard.from_order {
+            return;
+        }
+        let tells_itself = matches!(event, Event::OrderTriggered { .. });
+        if self.heard.older.insert(order.sequence)
+            && !tells_itself
+            && let Some(before) = before
+            && let Some(earlier) = public::sequence_of(event).checked_sub(1)
+        {
+            let text = private::received_before(product, before, earlier);
+            self.client.outbox.push(&text);
+        }
+        if matches!(event, Event::OrderDone { .. }) {
+            self.heard.older.remove(&order.sequence);
+        }
+    }
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "what one message is made of, used once"
+)]
+fn user_message(
+    product: &Product,
+    book: &BookView,
+    views: &Views,
+    time: Timestamp,
+    event: &Event,
+    at: usize,
+    (member, order): (MemberId, OrderId),
+    before: &Before,
+) -> Option<Utf8Bytes> {
+    let Event::Traded { auction, .. } = event else {
+        let remaining = before.orders[at].map_or(Quantity::ZERO, |order| order.remaining);
+        let order = views.order(member, order)?;
+        return private::order_message(product, order, remaining, book.sequence(), time, event);
+    };
+    let rates = before.orders[at].map_or((Rate::ZERO, Rate::ZERO), |order| {
+        (order.maker_rate, order.taker_rate)
+    });
+    let (liquidity, rate) = match at {
+        0 => (Liquidity::Maker, rates.0),
+        // In an auction both are charged as makers.
+        _ if *auction => (Liquidity::Taker, rates.0),
+        _ => (Liquidity::Taker, rates.1),
+    };
+    private::match_message(product, time, event, liquidity, rate)
+}

@@ -1,0 +1,108 @@
+//! Replay protection: a signature that changes something works once. See
+//! `docs/decisions/0005-request-replay.md` for why the same connection may repeat itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+
+/// What the guard says about a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Never, or on this same connection.
+    Fresh,
+    /// On another connection: somebody else may have copied it.
+    Replayed,
+    /// The guard holds as many signatures as it may and can't tell.
+    Full,
+}
+
+/// Remembers the signatures of the time window, by the second in which they may be forgotten.
+#[derive(Debug)]
+pub struct ReplayGuard {
+    window_s: u64,
+    capacity: usize,
+    seconds: Mutex<Seconds>,
+}
+
+#[derive(Debug, Default)]
+struct Seconds {
+    count: usize,
+    /// By the second of the request's own timestamp: the signature's first half and who used it.
+    used: BTreeMap<u64, HashMap<u128, u64>>,
+}
+
+impl ReplayGuard {
+    /// A guard for requests whose timestamp may differ by `window_s` seconds, which holds at most
+    /// `capacity` signatures.
+    pub fn new(window_s: u64, capacity: usize) -> Self {
+        Self {
+            window_s,
+            capacity,
+            seconds: Mutex::default(),
+        }
+    }
+
+    /// Notes that `connection` used `signature` with a timestamp in second `stamped_s`, which the
+    /// caller has found to be within the window around `now_s`.
+    pub fn check(&self, signature: &[u8; 32], stamped_s: u64, connection: u64, now_s: u64) -> Seen {
+        let (first, _) = signature.split_at(16);
+        let mark = u128::from_le_bytes(first.try_into().expect("invariant: half of 32 is 16"));
+        let mut seconds = self
+            .seconds
+            .lock()
+            .expect("invariant: no panic under this lock");
+        let oldest = now_s.saturating_sub(self.window_s + 1);
+        while let Some(entry) = seconds.used.first_entry() {
+            if *entry.key() >= oldest {
+                break;
+            }
+            let gone = entry.remove().len();
+            seconds.count -= gone;
+        }
+        let known = seconds
+            .used
+            .get(&stamped_s)
+            .and_then(|used| used.get(&mark));
+        match known {
+            Some(user) if *user == connection => Seen::Fresh,
+            Some(_) => Seen::Replayed,
+            None if seconds.count >= self.capacity => Seen::Full,
+            None => {
+                seconds
+                    .used
+                    .entry(stamped_s)
+                    .or_default()
+                    .insert(mark, connection);
+                seconds.count += 1;
+                Seen::Fresh
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_connection_can_not_repeat_a_signature_until_its_timestamp_is_too_old() {
+        let guard = ReplayGuard::new(30, 10);
+        assert_eq!(guard.check(&[1; 32], 100, 7, 100), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, 7, 101), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, 8, 101), Seen::Replayed);
+        assert_eq!(guard.check(&[1; 32], 100, 8, 130), Seen::Replayed);
+        assert_eq!(guard.check(&[2; 32], 100, 8, 130), Seen::Fresh);
+        // A timestamp from the future is remembered until its own window has passed.
+        assert_eq!(guard.check(&[3; 32], 160, 1, 130), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 160, 2, 190), Seen::Replayed);
+    }
+
+    #[test]
+    fn a_full_guard_refuses_what_it_can_not_remember_and_recovers_with_time() {
+        let guard = ReplayGuard::new(30, 2);
+        assert_eq!(guard.check(&[1; 32], 100, 1, 100), Seen::Fresh);
+        assert_eq!(guard.check(&[2; 32], 100, 1, 100), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 100, 1, 100), Seen::Full);
+        assert_eq!(guard.check(&[1; 32], 100, 2, 100), Seen::Replayed);
+        assert_eq!(guard.check(&[3; 32], 140, 1, 140), Seen::Fresh);
+    }
+}

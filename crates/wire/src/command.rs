@@ -1,0 +1,89 @@
+//! A command: `u16` tag, `u16` length of the body, body.
+//!
+//! | Tag | Command |
+//! |---|---|
+//! | 1 | `Tick` |
+//! | 10 | `AddAsset` |
+//! | 11 | `AddInstrument` |
+//! | 12 | `AmendInstrument` |
+//! | 13 | `SetTradingPhase` |
+//! | 14 | `SetReferencePrice` |
+//! | 15 | `SetFeeSchedule` |
+//! | 16 | `AddMember` |
+//! | 17 | `SetMemberLimits` |
+//! | 18 | `SetOrderLimits` |
+//! | 19 | `EngageKillSwitch` |
+//! | 20 | `ReleaseKillSwitch` |
+//! | 100 | `PlaceOrder` |
+//! | 101 | `AmendOrder` |
+//! | 102 | `ReplaceOrder` |
+//! | 103 | `CancelOrder` |
+//! | 104 | `CancelOrders` |
+//! | 200 | `Deposit` |
+//! | 201 | `RequestWithdrawal` |
+//! | 202 | `CompleteWithdrawal` |
+//! | 203 | `CancelWithdrawal` |
+//! | 204 | `Transfer` |
+//!
+//! The body is the command's fields in the order of the list in this file.
+
+use alloc::vec::Vec;
+
+use everopen_domain::{AmendOrder, Command};
+
+use crate::DecodeError;
+use crate::codec::{Input, wire_frames, wire_struct};
+
+wire_struct! {
+    AmendOrder { target, price, size }
+}
+
+wire_frames! {
+    Command, "command" {
+        1 = Tick {}
+        10 = AddAsset { code, decimals }
+        11 = AddInstrument { instrument }
+        12 = AmendInstrument { instrument, limits }
+        13 = SetTradingPhase { instrument, phase }
+        14 = SetReferencePrice { instrument, price }
+        15 = SetFeeSchedule { schedule, tiers }
+        16 = AddMember { code }
+        17 = SetMemberLimits { member, limits }
+        18 = SetOrderLimits { member, instrument, limits }
+        19 = EngageKillSwitch { member }
+        20 = ReleaseKillSwitch { member }
+        100 = PlaceOrder { member, order }
+        101 = AmendOrder { member, amendment }
+        102 = ReplaceOrder { member, target, order }
+        103 = CancelOrder { member, target }
+        104 = CancelOrders { member, instrument, reason }
+        200 = Deposit { member, asset, amount, reference }
+        201 = RequestWithdrawal { member, asset, amount, reference, destination }
+        202 = CompleteWithdrawal { transfer }
+        203 = CancelWithdrawal { transfer }
+        204 = Transfer { from, to, asset, amount, reference }
+    }
+}
+
+/// The most bytes that a command takes, tag and length included.
+pub const BYTES_MAX: usize = 250;
+
+/// Appends a command.
+pub fn encode(command: &Command, out: &mut Vec<u8>) {
+    put_frame(command, out);
+}
+
+/// The command that `bytes` are.
+///
+/// # Errors
+/// [`DecodeError`] when they are not exactly one command.
+pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
+    let mut input = Input::new(bytes);
+    let command = get(&mut input)?;
+    input.finish()?;
+    Ok(command)
+}
+
+pub(crate) fn get(input: &mut Input<'_>) -> Result<Command, DecodeError> {
+    get_frame(input)
+}
