@@ -59,6 +59,10 @@ pub struct Authenticator {
     window_s: u32,
 }
 
+/// Said to a request whose signature was used before on another connection.
+pub const REPLAYED: &str =
+    "request replayed: this signature was used before; send a client_oid to tell orders apart";
+
 impl Authenticator {
     /// Checks against `keys`; a timestamp may differ by `window_s` from the clock, and
     /// `replay_capacity` signatures are remembered.
@@ -106,7 +110,7 @@ impl Authenticator {
             .check(&signature, stamped_s, origin.connection, now_s)
         {
             Seen::Fresh => Ok(key),
-            Seen::Replayed => Err(ApiError::unauthorized("request replayed")),
+            Seen::Replayed => Err(ApiError::unauthorized(REPLAYED)),
             Seen::Full => Err(ApiError::busy(1)),
         }
     }
@@ -379,6 +383,6 @@ mod tests {
 
         let once = |connection| auth.check_once(credentials, signed, origin(connection), now);
         assert!(once(1).is_ok() && once(1).is_ok());
-        assert_eq!(once(2).unwrap_err().message, "request replayed");
+        assert_eq!(once(2).unwrap_err().message, REPLAYED);
     }
 }

@@ -273,12 +273,16 @@ fn errors_say_where_and_what_was_expected() {
     assert_eq!(found, expected);
     bytes.truncate(end);
     bytes.extend([0, 13, b'S', 0, 0]);
-    let expected = format!("test: at offset {end}: expected length 12 for message type S, found 13");
+    let expected =
+        format!("test: at offset {end}: expected length 12 for message type S, found 13");
     assert_eq!(problem(&bytes), expected);
     bytes.truncate(end);
     bytes.extend([0, 12, b'S', 0, 0]);
     let expected = "expected a whole message, found the end of the file after 5 of 14 bytes";
-    assert_eq!(problem(&bytes), format!("test: at offset {end}: {expected}"));
+    assert_eq!(
+        problem(&bytes),
+        format!("test: at offset {end}: {expected}")
+    );
     bytes.truncate(end);
     bytes.extend([0, 0]);
     assert_eq!(

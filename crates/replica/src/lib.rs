@@ -150,6 +150,10 @@ impl std::error::Error for Refusal {}
 pub type Answer = Box<dyn FnOnce(Result<Outcome, Refusal>) + Send>;
 
 /// Work for one turn: a command or a group that must stand in one entry.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "commands are small and most work is one of them"
+)]
 enum Work {
     One(Command),
     Group(Vec<Command>),
@@ -176,6 +180,10 @@ impl Request {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all messages are requests"
+)]
 enum Message {
     Request(Request),
     Snapshot(SyncSender<Result<LogIndex, String>>),
@@ -263,6 +271,15 @@ impl Handle {
     }
 }
 
+/// Says that the loop has ended, however it did.
+struct Ended(Arc<Stats>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// A running replica. Dropping it stops it without a last snapshot.
 pub struct Replica {
     handle: Handle,
@@ -294,9 +311,13 @@ impl Replica {
             })?
         };
         let sequencer = {
-            let stats = Arc::clone(&stats);
-            let sequencer = sequencer::Sequencer::new(config, recovered, entries, stats);
-            thread("everopen-sequencer", move || sequencer.run(&commands))?
+            let ended = Ended(Arc::clone(&stats));
+            let sequencer =
+                sequencer::Sequencer::new(config, recovered, entries, Arc::clone(&stats));
+            thread("everopen-sequencer", move || {
+                let _ended = ended;
+                sequencer.run(&commands)
+            })?
         };
         let handle = Handle { queue, stats };
         Ok((

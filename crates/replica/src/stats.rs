@@ -1,7 +1,7 @@
 //! What a running replica counts about itself.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Counters since the start of the process, and the latencies since they were last asked for.
@@ -13,6 +13,7 @@ pub struct Stats {
     busy: AtomicU64,
     journal_full: AtomicU64,
     log_bytes: AtomicU64,
+    ended: AtomicBool,
     latencies: Mutex<Buckets>,
 }
 
@@ -79,6 +80,7 @@ impl Stats {
             busy: AtomicU64::new(0),
             journal_full: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             latencies: Mutex::new(Buckets::EMPTY),
         }
     }
@@ -106,6 +108,15 @@ impl Stats {
         for latency in latencies {
             buckets.record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
         }
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Relaxed);
+    }
+
+    /// True once the loop has ended: no command is taken any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
     }
 
     /// The last applied entry.

@@ -37,4 +37,8 @@ impl CommandPort for ReplicaPort {
             })
         })
     }
+
+    fn is_ready(&self) -> bool {
+        !self.0.stats().has_ended()
+    }
 }

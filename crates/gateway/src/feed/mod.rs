@@ -154,7 +154,8 @@ impl Feed {
     /// Sends what goes by the clock: batches, heartbeats, status. Runs until [`Feed::shutdown`].
     pub async fn run_timers(self: Arc<Self>) {
         let every = |period| {
-            let mut interval = tokio::time::interval(period);
+            let mut interval =
+                tokio::time::interval_at(tokio::time::Instant::now() + period, period);
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
             interval
         };

@@ -91,7 +91,7 @@ async fn a_captured_request_does_not_work_from_another_connection() {
     let now = now_s().to_string();
     client.signed_at(&now, "POST", "/orders", &body).await.ok();
     let replayed = thief.signed_at(&now, "POST", "/orders", &body).await;
-    assert_eq!(replayed.refusal(), (401, "request replayed"));
+    assert_eq!(replayed.refusal(), (401, everopen_gateway::auth::REPLAYED));
     // Two like orders within a second sign alike; from the one who sent the first they are two.
     client.signed_at(&now, "POST", "/orders", &body).await.ok();
     let open = client.signed("GET", "/orders", "").await.ok();
