@@ -7,12 +7,22 @@ use std::sync::Mutex;
 /// What the guard says about a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Never, or on this same connection.
+    /// Never, or on this same connection within a timestamp that can't tell requests apart.
     Fresh,
-    /// On another connection: somebody else may have copied it.
+    /// Used before: somebody else may have copied it.
     Replayed,
     /// The guard holds as many signatures as it may and can't tell.
     Full,
+}
+
+/// Who uses a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The connection it comes over.
+    pub connection: u64,
+    /// Whether that connection may use it again: its timestamp is in whole seconds, so that two
+    /// requests that were both meant can sign alike.
+    pub may_repeat: bool,
 }
 
 /// Remembers the signatures of the time window, by the second in which they may be forgotten.
@@ -41,9 +51,9 @@ impl ReplayGuard {
         }
     }
 
-    /// Notes that `connection` used `signature` with a timestamp in second `stamped_s`, which the
+    /// Notes that `user` used `signature` with a timestamp in second `stamped_s`, which the
     /// caller has found to be within the window around `now_s`.
-    pub fn check(&self, signature: &[u8; 32], stamped_s: u64, connection: u64, now_s: u64) -> Seen {
+    pub fn check(&self, signature: &[u8; 32], stamped_s: u64, user: User, now_s: u64) -> Seen {
         let (first, _) = signature.split_at(16);
         let mark = u128::from_le_bytes(first.try_into().expect("invariant: half of 32 is 16"));
         let mut seconds = self
@@ -63,7 +73,7 @@ impl ReplayGuard {
             .get(&stamped_s)
             .and_then(|used| used.get(&mark));
         match known {
-            Some(user) if *user == connection => Seen::Fresh,
+            Some(first) if *first == user.connection && user.may_repeat => Seen::Fresh,
             Some(_) => Seen::Replayed,
             None if seconds.count >= self.capacity => Seen::Full,
             None => {
@@ -71,7 +81,7 @@ impl ReplayGuard {
                     .used
                     .entry(stamped_s)
                     .or_default()
-                    .insert(mark, connection);
+                    .insert(mark, user.connection);
                 seconds.count += 1;
                 Seen::Fresh
             }
@@ -83,26 +93,38 @@ impl ReplayGuard {
 mod tests {
     use super::*;
 
+    fn by(connection: u64) -> User {
+        User {
+            connection,
+            may_repeat: true,
+        }
+    }
+
     #[test]
     fn another_connection_can_not_repeat_a_signature_until_its_timestamp_is_too_old() {
         let guard = ReplayGuard::new(30, 10);
-        assert_eq!(guard.check(&[1; 32], 100, 7, 100), Seen::Fresh);
-        assert_eq!(guard.check(&[1; 32], 100, 7, 101), Seen::Fresh);
-        assert_eq!(guard.check(&[1; 32], 100, 8, 101), Seen::Replayed);
-        assert_eq!(guard.check(&[1; 32], 100, 8, 130), Seen::Replayed);
-        assert_eq!(guard.check(&[2; 32], 100, 8, 130), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(7), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(7), 101), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(8), 101), Seen::Replayed);
+        assert_eq!(guard.check(&[1; 32], 100, by(8), 130), Seen::Replayed);
+        let exact = User {
+            connection: 7,
+            may_repeat: false,
+        };
+        assert_eq!(guard.check(&[1; 32], 100, exact, 101), Seen::Replayed);
+        assert_eq!(guard.check(&[2; 32], 100, by(8), 130), Seen::Fresh);
         // A timestamp from the future is remembered until its own window has passed.
-        assert_eq!(guard.check(&[3; 32], 160, 1, 130), Seen::Fresh);
-        assert_eq!(guard.check(&[3; 32], 160, 2, 190), Seen::Replayed);
+        assert_eq!(guard.check(&[3; 32], 160, by(1), 130), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 160, by(2), 190), Seen::Replayed);
     }
 
     #[test]
     fn a_full_guard_refuses_what_it_can_not_remember_and_recovers_with_time() {
         let guard = ReplayGuard::new(30, 2);
-        assert_eq!(guard.check(&[1; 32], 100, 1, 100), Seen::Fresh);
-        assert_eq!(guard.check(&[2; 32], 100, 1, 100), Seen::Fresh);
-        assert_eq!(guard.check(&[3; 32], 100, 1, 100), Seen::Full);
-        assert_eq!(guard.check(&[1; 32], 100, 2, 100), Seen::Replayed);
-        assert_eq!(guard.check(&[3; 32], 140, 1, 140), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(1), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[2; 32], 100, by(1), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 100, by(1), 100), Seen::Full);
+        assert_eq!(guard.check(&[1; 32], 100, by(2), 100), Seen::Replayed);
+        assert_eq!(guard.check(&[3; 32], 140, by(1), 140), Seen::Fresh);
     }
 }
