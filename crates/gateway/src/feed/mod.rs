@@ -20,7 +20,7 @@
 //! | `user` (signed) | – | the member's orders and trades, with what is private about them |
 //! | `balance` (signed) | all accounts | each account that changes |
 //! | `heartbeat` | – | every second: sequence and last trade id |
-//! | `auctionfeed` | the indication, in an auction | each change of it, and its end |
+//! | `auctionfeed` | the state, in an auction | its beginning, each change of the indication, its end |
 //! | `status` | all products and currencies | the same on each change, and every 30 s |
 //!
 //! # From events to `full` messages, and back to a book
