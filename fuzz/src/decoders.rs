@@ -303,7 +303,7 @@ pub fn snapshot_seeds() -> Vec<Vec<u8>> {
         everopen_venue::Venue::new().snapshot(),
         crate::venue::used_venue().snapshot(),
     ];
-    encoded(&states, |state, out| snapshot::encode(state, out))
+    encoded(&states, snapshot::encode)
 }
 
 /// A short day, by the crate's own writer.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod decoders;
+pub mod gateway;
 pub mod inputs;
 mod tape;
 pub mod venue;
@@ -61,6 +62,11 @@ pub const TARGETS: &[Target] = &[
         name: "journal_scan",
         run: decoders::journal_scan,
         seeds: decoders::journal_seeds,
+    },
+    Target {
+        name: "gateway_json",
+        run: gateway::json,
+        seeds: gateway::seeds,
     },
     Target {
         name: "venue_commands",

@@ -52,6 +52,7 @@ targets! {
     lobster: 50_000,
     bitstamp: 50_000,
     journal_scan: 10_000,
+    gateway_json: 100_000,
     venue_commands: 2_000,
 }
 
