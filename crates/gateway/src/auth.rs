@@ -197,10 +197,16 @@ impl crate::feed::Authenticator for FeedAuthenticator {
             message: error.message.into_owned(),
         })?;
         Ok(Session {
+            key: key.id.as_str().into(),
             member: key.member,
             can_view: key.permissions.view,
             can_trade: key.permissions.trade,
         })
+    }
+
+    fn holds(&self, key: &str, address: IpAddr) -> bool {
+        let key = self.keys.keys.find(key);
+        key.is_some_and(|key| key.allows_address(address))
     }
 }
 
