@@ -105,10 +105,12 @@ impl Authenticator {
         let (key, signature, stamped) = self.verify(credentials, signed, origin, now)?;
         let now_s = now.0 / Timestamp::NANOS_PER_SECOND;
         let stamped_s = stamped / Timestamp::NANOS_PER_SECOND;
-        match self
-            .replay
-            .check(&signature, stamped_s, origin.connection, now_s)
-        {
+        match self.replay.check(
+            &signature,
+            stamped_s,
+            (origin.connection, key.member),
+            now_s,
+        ) {
             Seen::Fresh => Ok(key),
             Seen::Replayed => Err(ApiError::unauthorized(REPLAYED)),
             Seen::Full => Err(ApiError::busy(1)),

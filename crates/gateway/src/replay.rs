@@ -1,13 +1,17 @@
 //! Replay protection: a signature that changes something works once. See
-//! `docs/decisions/0005-request-replay.md` for why the same connection may repeat itself.
+//! `docs/decisions/0005-request-replay.md` for why a connection that has shown it has the key may
+//! repeat what another one sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
+use everopen_domain::MemberId;
+
 /// What the guard says about a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Never, or on this same connection.
+    /// Never, or on this same connection, or on another one of a client that this connection has
+    /// shown to belong to.
     Fresh,
     /// On another connection: somebody else may have copied it.
     Replayed,
@@ -27,8 +31,14 @@ pub struct ReplayGuard {
 struct Seconds {
     count: usize,
     /// By the second of the request's own timestamp: the signature's first half and who used it.
-    used: BTreeMap<u64, HashMap<u128, u64>>,
+    used: BTreeMap<u64, HashMap<u128, Sender>>,
+    /// How many of the signatures above each sender was the first to use. Only who has the secret
+    /// can be first.
+    proven: HashMap<Sender, u32>,
 }
+
+/// A connection and the member that it signed for.
+type Sender = (u64, MemberId);
 
 impl ReplayGuard {
     /// A guard for requests whose timestamp may differ by `window_s` seconds, which holds at most
@@ -41,9 +51,9 @@ impl ReplayGuard {
         }
     }
 
-    /// Notes that `connection` used `signature` with a timestamp in second `stamped_s`, which the
+    /// Notes that `sender` used `signature` with a timestamp in second `stamped_s`, which the
     /// caller has found to be within the window around `now_s`.
-    pub fn check(&self, signature: &[u8; 32], stamped_s: u64, connection: u64, now_s: u64) -> Seen {
+    pub fn check(&self, signature: &[u8; 32], stamped_s: u64, sender: Sender, now_s: u64) -> Seen {
         let (first, _) = signature.split_at(16);
         let mark = u128::from_le_bytes(first.try_into().expect("invariant: half of 32 is 16"));
         let mut seconds = self
@@ -55,15 +65,18 @@ impl ReplayGuard {
             if *entry.key() >= oldest {
                 break;
             }
-            let gone = entry.remove().len();
-            seconds.count -= gone;
+            let gone = entry.remove();
+            seconds.count -= gone.len();
+            for sender in gone.into_values() {
+                seconds.forget(sender);
+            }
         }
         let known = seconds
             .used
             .get(&stamped_s)
             .and_then(|used| used.get(&mark));
         match known {
-            Some(user) if *user == connection => Seen::Fresh,
+            Some(_) if seconds.proven.contains_key(&sender) => Seen::Fresh,
             Some(_) => Seen::Replayed,
             None if seconds.count >= self.capacity => Seen::Full,
             None => {
@@ -71,9 +84,21 @@ impl ReplayGuard {
                     .used
                     .entry(stamped_s)
                     .or_default()
-                    .insert(mark, connection);
+                    .insert(mark, sender);
+                *seconds.proven.entry(sender).or_default() += 1;
                 seconds.count += 1;
                 Seen::Fresh
+            }
+        }
+    }
+}
+
+impl Seconds {
+    fn forget(&mut self, sender: Sender) {
+        if let Some(count) = self.proven.get_mut(&sender) {
+            *count -= 1;
+            if *count == 0 {
+                self.proven.remove(&sender);
             }
         }
     }
@@ -83,26 +108,48 @@ impl ReplayGuard {
 mod tests {
     use super::*;
 
+    const MEMBER: MemberId = MemberId(3);
+
+    #[test]
+    fn a_connection_that_was_first_with_another_signature_may_repeat_one() {
+        let guard = ReplayGuard::new(30, 10);
+        let [ours, pooled, thief] = [(1, MEMBER), (2, MEMBER), (3, MEMBER)];
+        assert_eq!(guard.check(&[1; 32], 100, ours, 100), Seen::Fresh);
+        assert_eq!(guard.check(&[2; 32], 100, pooled, 100), Seen::Fresh);
+        // Two identical orders within a second, over a pool of the same client.
+        assert_eq!(guard.check(&[1; 32], 100, pooled, 100), Seen::Fresh);
+        // However much is copied, it proves nothing.
+        assert_eq!(guard.check(&[1; 32], 100, thief, 100), Seen::Replayed);
+        assert_eq!(guard.check(&[2; 32], 100, thief, 100), Seen::Replayed);
+        // Nor does a key of one's own.
+        let other = (3, MemberId(4));
+        assert_eq!(guard.check(&[4; 32], 100, other, 100), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, thief, 100), Seen::Replayed);
+        // What a connection has shown is forgotten with what it showed.
+        assert_eq!(guard.check(&[5; 32], 140, ours, 140), Seen::Fresh);
+        assert_eq!(guard.check(&[5; 32], 140, pooled, 140), Seen::Replayed);
+    }
+
     #[test]
     fn another_connection_can_not_repeat_a_signature_until_its_timestamp_is_too_old() {
         let guard = ReplayGuard::new(30, 10);
-        assert_eq!(guard.check(&[1; 32], 100, 7, 100), Seen::Fresh);
-        assert_eq!(guard.check(&[1; 32], 100, 7, 101), Seen::Fresh);
-        assert_eq!(guard.check(&[1; 32], 100, 8, 101), Seen::Replayed);
-        assert_eq!(guard.check(&[1; 32], 100, 8, 130), Seen::Replayed);
-        assert_eq!(guard.check(&[2; 32], 100, 8, 130), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, (7, MEMBER), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, (7, MEMBER), 101), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, (8, MEMBER), 101), Seen::Replayed);
+        assert_eq!(guard.check(&[1; 32], 100, (8, MEMBER), 130), Seen::Replayed);
+        assert_eq!(guard.check(&[2; 32], 100, (8, MEMBER), 130), Seen::Fresh);
         // A timestamp from the future is remembered until its own window has passed.
-        assert_eq!(guard.check(&[3; 32], 160, 1, 130), Seen::Fresh);
-        assert_eq!(guard.check(&[3; 32], 160, 2, 190), Seen::Replayed);
+        assert_eq!(guard.check(&[3; 32], 160, (1, MEMBER), 130), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 160, (2, MEMBER), 190), Seen::Replayed);
     }
 
     #[test]
     fn a_full_guard_refuses_what_it_can_not_remember_and_recovers_with_time() {
         let guard = ReplayGuard::new(30, 2);
-        assert_eq!(guard.check(&[1; 32], 100, 1, 100), Seen::Fresh);
-        assert_eq!(guard.check(&[2; 32], 100, 1, 100), Seen::Fresh);
-        assert_eq!(guard.check(&[3; 32], 100, 1, 100), Seen::Full);
-        assert_eq!(guard.check(&[1; 32], 100, 2, 100), Seen::Replayed);
-        assert_eq!(guard.check(&[3; 32], 140, 1, 140), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, (1, MEMBER), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[2; 32], 100, (1, MEMBER), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 100, (1, MEMBER), 100), Seen::Full);
+        assert_eq!(guard.check(&[1; 32], 100, (2, MEMBER), 100), Seen::Replayed);
+        assert_eq!(guard.check(&[3; 32], 140, (1, MEMBER), 140), Seen::Fresh);
     }
 }
