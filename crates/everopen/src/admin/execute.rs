@@ -263,7 +263,7 @@ impl Operator {
                 }
             }
             Action::AddAsset { code, decimals } => Command::AddAsset {
-                code: parse("code", code, code.parse())?,
+                code: asset_code(code)?,
                 decimals: *decimals,
             },
             Action::AddProduct { .. } => self.add_product(action)?,
@@ -565,4 +565,13 @@ fn product_funds(product: &Product, what: &str, text: &str) -> Result<Amount> {
 /// A transfer by the number that the API shows as its id.
 fn transfer_id(text: &str) -> Result<TransferId> {
     parse("transfer", text, text.parse()).map(TransferId)
+}
+
+/// A code that product ids and clients can carry: a product's id joins two of them with a dash.
+fn asset_code(text: &str) -> Result<AssetCode> {
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    if !text.bytes().all(plain) {
+        bail!("code {text:?}: upper-case letters and digits only");
+    }
+    parse("code", text, text.parse())
 }
