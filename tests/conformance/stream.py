@@ -14,7 +14,10 @@ class Stream:
 
     def __init__(self, url: str, member=None):
         self.member = member
-        self.connecting = connect(url, open_timeout=10, close_timeout=5, max_size=None, proxy=None)
+        # Without a bound of its own the client reads on while a test is busy elsewhere, and can always close.
+        self.connecting = connect(
+            url, open_timeout=10, close_timeout=5, max_size=None, max_queue=None, proxy=None
+        )
         self.messages = []
 
     def __enter__(self):

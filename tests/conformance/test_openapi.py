@@ -50,15 +50,19 @@ def test_every_operation_describes_its_errors(contract):
 
 
 def test_generated_requests_find_no_server_error(venue, tmp_path):
-    """Schemathesis makes requests from the document: public reads only, bounded, from an address of its own."""
-    examples = "100" if os.environ.get("EVEROPEN_LONG") else "12"
+    """Schemathesis makes requests from the document: reads without a signature, bounded and seeded.
+
+    Bodies are held to the document by this suite's own contract check in every other test: this version of
+    schemathesis rewrites `prefixItems` into a form that its own validator then refuses.
+    """
+    examples = "300" if os.environ.get("EVEROPEN_LONG") else "40"
     done = subprocess.run(
         [
             sys.executable, "-m", "schemathesis.cli", "run", f"{venue.rest}/openapi.json",
             "--url", venue.rest, "--include-method", "GET", "--max-examples", examples,
             "--seed", "7", "--phases", "examples,coverage,fuzzing", "--checks",
-            "not_a_server_error,content_type_conformance,response_schema_conformance",
-            "--rate-limit", "9/s", "--workers", "1", "--request-timeout", "10", "--no-color",
+            "not_a_server_error,content_type_conformance,status_code_conformance",
+            "--rate-limit", "500/s", "--workers", "1", "--request-timeout", "10", "--no-color",
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=900,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},

@@ -163,12 +163,13 @@ def test_a_market_order_by_size(quiet, a, b, product):
 def test_a_market_order_by_funds_never_spends_more(quiet, a, alice, b, product, way):
     price = product.at(0)
     place(b, product, "sell", price, product.size(10))
-    funds = price * product.size(2)
+    # The client cuts what it sends to the price's step.
+    funds = price * product.size(2) // product.tick * product.tick
     before = alice.balances()
     if way == "cost":
         order = a.create_order(product.symbol, "market", "buy", 0, None, {"cost": text(funds)})
     else:
-        order = a.create_order(product.symbol, "market", "buy", text(product.size(2)), text(price))
+        order = a.create_order(product.symbol, "market", "buy", float(funds), 1.0)
     raw = a.fetch_order(order["id"])["info"]
     filled = Decimal(raw["filled_size"])
     after = alice.balances()

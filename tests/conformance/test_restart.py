@@ -27,6 +27,13 @@ def post(member, product, side, price, size, **more):
 def state(demo, other, public):
     """All that a member could look up, and the public book with its sequence."""
     listed = products(public)
+
+    def book(product):
+        told = public.get(f"/products/{product}/book", level=3)
+        # When it was asked for, not what it is.
+        told.pop("time", None)
+        return told
+
     return {
         "balances": demo.balances(),
         "other balances": other.balances(),
@@ -34,7 +41,7 @@ def state(demo, other, public):
         "all": demo.get("/orders", status="all"),
         "fills": demo.get("/fills", product_id=listed[0].id),
         "fees": demo.get("/fees"),
-        "books": {p.id: public.get(f"/products/{p.id}/book", level=3) for p in listed},
+        "books": {p.id: book(p.id) for p in listed},
         "trades": {p.id: public.get(f"/products/{p.id}/trades", limit=100) for p in listed},
     }
 

@@ -262,7 +262,7 @@ def frame(message: dict) -> bytes:
 
 
 def dropped(raw) -> bytes | None:
-    """All that was still to be read, once the venue has closed the connection."""
+    """All that was still to be read, once the venue has closed the connection; nothing while it is open."""
     data = b""
     raw.settimeout(30)
     try:
@@ -307,9 +307,7 @@ def test_a_reader_that_is_too_slow_is_dropped_with_a_reason(quiet, venue, alice,
             return told() > before
 
         until(flood, "the slow reader counted as dropped", seconds=60, every=0)
-        rest_of_it = dropped(raw)
-        assert rest_of_it is not None, "still connected"
-        assert b"slow" in rest_of_it.lower() or rest_of_it == b"" or told() > before
+        assert dropped(raw) is not None, "still connected"
     finally:
         raw.close()
     with Stream(venue.websocket) as stream:

@@ -28,9 +28,10 @@ class Member:
 class Venue:
     """One running program and its data folder."""
 
-    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, *, market: bool = False):
+    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, *options: str, market: bool = False):
         self.binary = binary
         self.folder = folder
+        self.options = options
         self.market = market
         self.process = None
         self.endpoints = {}
@@ -45,6 +46,7 @@ class Venue:
         command = [str(self.binary), "up", "--dir", str(self.folder), "--listen", "127.0.0.1:0"]
         if not self.market:
             command.append("--no-market")
+        command.extend(self.options)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

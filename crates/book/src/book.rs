@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use everopen_domain::{MemberId, Price, Quantity, Side, StopDirection};
+use everopen_domain::{MemberId, OrderId, Price, Quantity, Side, StopDirection};
 
 use crate::ladder::Ladder;
 use crate::slab::{NONE, Slab, Use};
@@ -51,10 +51,6 @@ impl Book {
     /// When the slot is not held (INV-BOOK-1).
     #[inline]
     pub fn free(&mut self, slot: Slot) {
-        assert!(
-            self.slab.link(slot).used == Use::Held,
-            "invariant: only a held slot is freed (INV-BOOK-1)"
-        );
         self.slab.free(slot);
     }
 
@@ -165,8 +161,8 @@ impl Book {
     ) {
         self.slab.change(slot, Use::Held, Use::Waiting);
         assert!(
-            price <= Price::MAX,
-            "invariant: a stop price is in range (INV-BOOK-2)"
+            price <= Price::MAX && sequence < OrderId::SEQUENCE_END,
+            "invariant: a stop order's numbers are in range (INV-BOOK-2)"
         );
         let order = BookOrder {
             sequence,
@@ -302,7 +298,7 @@ impl Book {
             }
             book.rest(*slot, *order);
         }
-        if stops.iter().any(|stop| stop.price > Price::MAX) {
+        if !stops.iter().all(StopOrder::is_sound) {
             return Err(RestoreError::Order);
         }
         if stops.windows(2).any(|p| p[0].sequence >= p[1].sequence) {

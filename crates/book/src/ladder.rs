@@ -81,6 +81,12 @@ const fn digit(prefix: u64, shift: u32) -> u64 {
     (prefix >> shift) & (DIGITS as u64 - 1)
 }
 
+/// A page and which of its levels, in one number.
+#[inline(always)]
+const fn place(page: u32, key: u64) -> u32 {
+    page << DIGIT | digit(key, 0) as u32
+}
+
 impl Ladder {
     /// A ladder whose best price is the lowest.
     pub const fn lowest_first() -> Self {
@@ -169,22 +175,17 @@ impl Ladder {
         let link = slab.link_mut(slot);
         link.prev = prev;
         link.next = NONE;
-        link.page = at;
-        link.at = digit(key, 0) as u8;
+        slab.set_place(slot, place(at, key));
     }
 
     /// Takes an order out of its queue.
     #[inline]
     pub fn unlink(&mut self, slab: &mut Slab, slot: Slot) {
-        let &Link {
-            prev,
-            next,
-            page: at,
-            at: key,
-            ..
-        } = slab.link(slot);
+        let &Link { prev, next } = slab.link(slot);
+        let place = slab.place(slot);
+        let (at, key) = (place >> DIGIT, u64::from(place) & (DIGITS as u64 - 1));
         let page = &mut self.pages[at as usize];
-        let queue = &mut page.levels[key as usize & (DIGITS - 1)];
+        let queue = &mut page.levels[key as usize];
         if prev == NONE {
             queue.head = next;
         } else {
@@ -196,8 +197,8 @@ impl Ladder {
             slab.link_mut(next).prev = prev;
         }
         if prev & next == NONE {
-            let was_best = at == self.best_page && page.occupied.trailing_zeros() == u32::from(key);
-            page.occupied &= !bit(u64::from(key));
+            let was_best = at == self.best_page && u64::from(page.occupied.trailing_zeros()) == key;
+            page.occupied &= !bit(key);
             if page.occupied == 0 {
                 self.drop_page(at);
             }
@@ -213,7 +214,9 @@ impl Ladder {
         if link.next == NONE {
             return;
         }
-        let queue = &mut self.pages[link.page as usize].levels[link.at as usize & (DIGITS - 1)];
+        let place = slab.place(slot);
+        let page = &mut self.pages[(place >> DIGIT) as usize];
+        let queue = &mut page.levels[place as usize & (DIGITS - 1)];
         if link.prev == NONE {
             queue.head = link.next;
         } else {
@@ -364,8 +367,8 @@ impl Ladder {
             return at;
         }
         assert!(
-            self.pages.len() < BRANCH as usize - 1,
-            "invariant: a ladder has fewer than 2^31 - 1 pages"
+            self.pages.len() < (NONE >> DIGIT) as usize,
+            "invariant: a ladder has fewer than 2^26 - 1 pages"
         );
         self.pages.push(Page {
             occupied: 0,
@@ -432,11 +435,9 @@ impl Ladder {
             let at = self.page_of(key >> DIGIT);
             let (mut slot, mut tail) = (head, head);
             while slot != NONE {
-                let link = slab.link_mut(slot);
-                link.page = at;
-                link.at = digit(key, 0) as u8;
+                slab.set_place(slot, place(at, key));
                 tail = slot;
-                slot = link.next;
+                slot = slab.link(slot).next;
             }
             let page = &mut self.pages[at as usize];
             page.occupied |= bit(key);

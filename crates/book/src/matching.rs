@@ -40,7 +40,7 @@ pub(crate) fn show_next_peak(slab: &mut Slab, ladder: &mut Ladder, slot: Slot) -
 
 /// Takes a resting order out and frees its slot.
 pub(crate) fn drop_order(slab: &mut Slab, ladder: &mut Ladder, slot: Slot) {
-    debug_assert_eq!(slab.link(slot).used, Use::Resting, "invariant: INV-BOOK-1");
+    slab.change(slot, Use::Resting, Use::Held);
     ladder.unlink(slab, slot);
     slab.free(slot);
 }

@@ -3,7 +3,9 @@
 
 use core::fmt;
 
-use everopen_domain::{MemberId, Price, Quantity, SelfTradePrevention, Side, StopDirection};
+use everopen_domain::{
+    MemberId, OrderId, Price, Quantity, SelfTradePrevention, Side, StopDirection,
+};
 
 /// An order's place in its book; part of its [`everopen_domain::OrderId`].
 pub type Slot = u32;
@@ -40,6 +42,7 @@ impl BookOrder {
     /// True when it can rest on `side`: INV-BOOK-2 holds and its numbers are in range.
     pub(crate) fn is_sound(&self, side: Side) -> bool {
         self.side == side
+            && self.sequence < OrderId::SEQUENCE_END
             && self.price <= Price::MAX
             && self.visible > Quantity::ZERO
             && self.visible <= Quantity::MAX
@@ -184,6 +187,13 @@ pub struct StopOrder {
     pub direction: StopDirection,
     /// The price that triggers it.
     pub price: Price,
+}
+
+impl StopOrder {
+    /// True when its numbers are in range.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.price <= Price::MAX && self.sequence < OrderId::SEQUENCE_END
+    }
 }
 
 /// What an auction would do now.

@@ -553,7 +553,7 @@ impl TwinBook {
                 return Err(RestoreError::Priority);
             }
         }
-        if book.stops.iter().any(|stop| stop.price > Price::MAX) {
+        if !book.stops.iter().all(StopOrder::is_sound) {
             return Err(RestoreError::Order);
         }
         if book

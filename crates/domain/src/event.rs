@@ -46,7 +46,7 @@ pub enum CancelReason {
     SelfTrade = 7,
     /// A kill switch.
     Killed = 8,
-    /// A post-only order that could only have taken (after its stop triggered, or amended).
+    /// A post-only stop order that could only have taken when it triggered.
     WouldTake = 9,
     /// A fill-or-kill stop order that could not be filled in full when it triggered.
     FillOrKill = 10,

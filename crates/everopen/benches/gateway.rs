@@ -22,6 +22,7 @@ use support::{Client, Venue};
 fn drive(
     mut client: Client,
     number: usize,
+    name: &str,
     begin: Instant,
     interval: Duration,
     pairs: u32,
@@ -32,7 +33,7 @@ fn drive(
         let mut intended = begin + interval * (pair * 2);
         wait_until(intended);
         let body = format!(
-            r#"{{"type":"limit","side":"buy","product_id":"BTC-USD","price":"{}","size":"0.001","client_oid":"bench-{number}-{pair}"}}"#,
+            r#"{{"type":"limit","side":"buy","product_id":"BTC-USD","price":"{}","size":"0.001","client_oid":"{name}-{pair}"}}"#,
             1_000 + number
         );
         let order = client.good("POST", "/orders", &body)?;
@@ -68,8 +69,9 @@ fn row(venue: &Arc<Venue>, connections: usize, rate: u32, seconds: u32) -> io::R
         let client = Client::connect(venue)?;
         // Spread over the interval, so that connections don't send all at once.
         let begin = begin + interval * number as u32 / connections as u32;
+        let name = format!("bench-{connections}-{rate}-{number}");
         threads.push(std::thread::spawn(move || {
-            drive(client, number, begin, interval, pairs)
+            drive(client, number, &name, begin, interval, pairs)
         }));
     }
     let mut results = Vec::new();

@@ -5,6 +5,7 @@
 
 mod client;
 mod execute;
+mod interpret;
 mod server;
 
 pub use client::perform;

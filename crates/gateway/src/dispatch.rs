@@ -274,7 +274,7 @@ fn authenticate(
             body,
         };
         match parts.method {
-            Method::GET => gateway.auth.check(credentials, signed, origin, now),
+            Method::GET | Method::HEAD => gateway.auth.check(credentials, signed, origin, now),
             _ => gateway.auth.check_once(credentials, signed, origin, now),
         }
     });

@@ -1,6 +1,6 @@
 //! Replay protection: a signature that changes something works once. See
-//! `docs/decisions/0005-request-replay.md` for why a connection that has shown it has the key may
-//! repeat what another one sent.
+//! `docs/decisions/0005-request-replay.md` for why a connection that has shown to have
+//! the key may repeat what another one sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -10,13 +10,25 @@ use everopen_domain::MemberId;
 /// What the guard says about a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Never, or on this same connection, or on another one of a client that this connection has
-    /// shown to belong to.
+    /// Never, or repeated by a connection of the client itself within a timestamp that can't tell
+    /// requests apart.
     Fresh,
-    /// On another connection: somebody else may have copied it.
+    /// Used before: somebody else may have copied it.
     Replayed,
     /// The guard holds as many signatures as it may and can't tell.
     Full,
+}
+
+/// Who uses a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The connection it comes over.
+    pub connection: u64,
+    /// The member that it signs for.
+    pub member: MemberId,
+    /// Whether the member's connections may use it again: its timestamp is in whole seconds, so that two
+    /// requests that were both meant can sign alike.
+    pub may_repeat: bool,
 }
 
 /// Remembers the signatures of the time window, by the second in which they may be forgotten.
@@ -51,9 +63,9 @@ impl ReplayGuard {
         }
     }
 
-    /// Notes that `sender` used `signature` with a timestamp in second `stamped_s`, which the
+    /// Notes that `user` used `signature` with a timestamp in second `stamped_s`, which the
     /// caller has found to be within the window around `now_s`.
-    pub fn check(&self, signature: &[u8; 32], stamped_s: u64, sender: Sender, now_s: u64) -> Seen {
+    pub fn check(&self, signature: &[u8; 32], stamped_s: u64, user: User, now_s: u64) -> Seen {
         let (first, _) = signature.split_at(16);
         let mark = u128::from_le_bytes(first.try_into().expect("invariant: half of 32 is 16"));
         let mut seconds = self
@@ -71,12 +83,13 @@ impl ReplayGuard {
                 seconds.forget(sender);
             }
         }
+        let sender = (user.connection, user.member);
         let known = seconds
             .used
             .get(&stamped_s)
             .and_then(|used| used.get(&mark));
         match known {
-            Some(_) if seconds.proven.contains_key(&sender) => Seen::Fresh,
+            Some(_) if user.may_repeat && seconds.proven.contains_key(&sender) => Seen::Fresh,
             Some(_) => Seen::Replayed,
             None if seconds.count >= self.capacity => Seen::Full,
             None => {
@@ -108,12 +121,10 @@ impl Seconds {
 mod tests {
     use super::*;
 
-    const MEMBER: MemberId = MemberId(3);
-
     #[test]
     fn a_connection_that_was_first_with_another_signature_may_repeat_one() {
         let guard = ReplayGuard::new(30, 10);
-        let [ours, pooled, thief] = [(1, MEMBER), (2, MEMBER), (3, MEMBER)];
+        let [ours, pooled, thief] = [by(1), by(2), by(3)];
         assert_eq!(guard.check(&[1; 32], 100, ours, 100), Seen::Fresh);
         assert_eq!(guard.check(&[2; 32], 100, pooled, 100), Seen::Fresh);
         // Two identical orders within a second, over a pool of the same client.
@@ -122,7 +133,10 @@ mod tests {
         assert_eq!(guard.check(&[1; 32], 100, thief, 100), Seen::Replayed);
         assert_eq!(guard.check(&[2; 32], 100, thief, 100), Seen::Replayed);
         // Nor does a key of one's own.
-        let other = (3, MemberId(4));
+        let other = User {
+            member: MemberId(4),
+            ..thief
+        };
         assert_eq!(guard.check(&[4; 32], 100, other, 100), Seen::Fresh);
         assert_eq!(guard.check(&[1; 32], 100, thief, 100), Seen::Replayed);
         // What a connection has shown is forgotten with what it showed.
@@ -130,26 +144,40 @@ mod tests {
         assert_eq!(guard.check(&[5; 32], 140, pooled, 140), Seen::Replayed);
     }
 
+    fn by(connection: u64) -> User {
+        User {
+            connection,
+            member: MemberId(3),
+            may_repeat: true,
+        }
+    }
+
     #[test]
     fn another_connection_can_not_repeat_a_signature_until_its_timestamp_is_too_old() {
         let guard = ReplayGuard::new(30, 10);
-        assert_eq!(guard.check(&[1; 32], 100, (7, MEMBER), 100), Seen::Fresh);
-        assert_eq!(guard.check(&[1; 32], 100, (7, MEMBER), 101), Seen::Fresh);
-        assert_eq!(guard.check(&[1; 32], 100, (8, MEMBER), 101), Seen::Replayed);
-        assert_eq!(guard.check(&[1; 32], 100, (8, MEMBER), 130), Seen::Replayed);
-        assert_eq!(guard.check(&[2; 32], 100, (8, MEMBER), 130), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(7), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(7), 101), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(8), 101), Seen::Replayed);
+        assert_eq!(guard.check(&[1; 32], 100, by(8), 130), Seen::Replayed);
+        let exact = User {
+            member: MemberId(3),
+            connection: 7,
+            may_repeat: false,
+        };
+        assert_eq!(guard.check(&[1; 32], 100, exact, 101), Seen::Replayed);
+        assert_eq!(guard.check(&[2; 32], 100, by(8), 130), Seen::Fresh);
         // A timestamp from the future is remembered until its own window has passed.
-        assert_eq!(guard.check(&[3; 32], 160, (1, MEMBER), 130), Seen::Fresh);
-        assert_eq!(guard.check(&[3; 32], 160, (2, MEMBER), 190), Seen::Replayed);
+        assert_eq!(guard.check(&[3; 32], 160, by(1), 130), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 160, by(2), 190), Seen::Replayed);
     }
 
     #[test]
     fn a_full_guard_refuses_what_it_can_not_remember_and_recovers_with_time() {
         let guard = ReplayGuard::new(30, 2);
-        assert_eq!(guard.check(&[1; 32], 100, (1, MEMBER), 100), Seen::Fresh);
-        assert_eq!(guard.check(&[2; 32], 100, (1, MEMBER), 100), Seen::Fresh);
-        assert_eq!(guard.check(&[3; 32], 100, (1, MEMBER), 100), Seen::Full);
-        assert_eq!(guard.check(&[1; 32], 100, (2, MEMBER), 100), Seen::Replayed);
-        assert_eq!(guard.check(&[3; 32], 140, (1, MEMBER), 140), Seen::Fresh);
+        assert_eq!(guard.check(&[1; 32], 100, by(1), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[2; 32], 100, by(1), 100), Seen::Fresh);
+        assert_eq!(guard.check(&[3; 32], 100, by(1), 100), Seen::Full);
+        assert_eq!(guard.check(&[1; 32], 100, by(2), 100), Seen::Replayed);
+        assert_eq!(guard.check(&[3; 32], 140, by(1), 140), Seen::Fresh);
     }
 }

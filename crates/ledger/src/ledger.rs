@@ -152,7 +152,7 @@ impl Ledger {
     pub fn hold(&mut self, account: Account, amount: Amount) -> Result<(), LedgerError> {
         self.check_member(account);
         self.check_available(account, amount)?;
-        self.apply(amount, (account, Place::Available), (account, Place::Held));
+        self.shift(account, amount, Place::Available);
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl Ledger {
     #[inline]
     pub fn release(&mut self, account: Account, amount: Amount) {
         self.check_held(account, amount);
-        self.apply(amount, (account, Place::Held), (account, Place::Available));
+        self.shift(account, amount, Place::Held);
     }
 
     /// Held of one member → available of another: one leg of a trade. Both may be the same
@@ -334,7 +334,25 @@ impl Ledger {
         self.counters[self.slots[account.at()].counters as usize].fees
     }
 
-    /// The one place where amounts change: the same amount leaves `from` and enters `to`
+    /// [`Ledger::apply`] within one account, from one of its places to the other.
+    #[inline]
+    fn shift(&mut self, account: Account, amount: Amount, from: Place) {
+        assert!(amount.0 >= 0, "invariant: no movement of a negative amount");
+        if amount.is_zero() {
+            return;
+        }
+        let balance = &mut self.slots[account.at()].balance;
+        let (debit, credit) = match from {
+            Place::Available => (&mut balance.available.0, &mut balance.held.0),
+            Place::Held => (&mut balance.held.0, &mut balance.available.0),
+        };
+        // INV-LEDGER-4 keeps both in range.
+        *debit -= amount.0;
+        *credit += amount.0;
+        self.touch(account);
+    }
+
+    /// Where amounts change between two accounts: the same amount leaves `from` and enters `to`
     /// (INV-LEDGER-1). The callers have checked that `from` has it.
     #[inline]
     fn apply(&mut self, amount: Amount, from: (Account, Place), to: (Account, Place)) {

@@ -150,6 +150,10 @@ impl std::error::Error for Refusal {}
 pub type Answer = Box<dyn FnOnce(Result<Outcome, Refusal>) + Send>;
 
 /// Work for one turn: a command or a group that must stand in one entry.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "commands are small and most work is one of them"
+)]
 enum Work {
     One(Command),
     Group(Vec<Command>),
@@ -176,6 +180,10 @@ impl Request {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all messages are requests"
+)]
 enum Message {
     Request(Request),
     Snapshot(SyncSender<Result<LogIndex, String>>),

@@ -148,7 +148,7 @@ pub(crate) fn recover(
             events: &events,
         });
         report.entries_replayed += 1;
-        if report.entries_replayed % 1024 == 0 {
+        if report.entries_replayed.is_multiple_of(1024) {
             progress(Progress {
                 done: report.entries_replayed,
                 total,

@@ -166,7 +166,7 @@ impl Sequencer {
         let bytes = entry.len() as u64;
         let index = match self.journal.append(entry) {
             Ok(index) => index,
-            Err(AppendError::Full { .. }) => {
+            Err(AppendError::Full) => {
                 self.journal_full(requests);
                 return Ok(());
             }

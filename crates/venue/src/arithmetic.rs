@@ -161,6 +161,7 @@ pub(crate) fn cost(notional: Amount, rate: Rate, slack: u32) -> Amount {
 }
 
 /// The highest price of a buy in a band: reference × (1 + band), rounded down.
+#[inline]
 pub(crate) fn band_top(reference: Price, band: Rate) -> Price {
     let parts = PARTS + u64::from(band.0.unsigned_abs());
     let top = match reference.0.checked_mul(parts) {
@@ -174,6 +175,7 @@ pub(crate) fn band_top(reference: Price, band: Rate) -> Price {
 }
 
 /// The lowest price of a sell in a band: reference × (1 − band), rounded up.
+#[inline]
 pub(crate) fn band_bottom(reference: Price, band: Rate) -> Price {
     let parts = PARTS.saturating_sub(u64::from(band.0.unsigned_abs()));
     let bottom = match reference.0.checked_mul(parts) {

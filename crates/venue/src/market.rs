@@ -221,23 +221,23 @@ impl Market {
         }
     }
 
-    /// The band's bounds, lowest price of a sell and highest of a buy, where there is a band.
-    pub fn band(&self) -> Option<(Price, Price)> {
+    /// The band and the reference price that it is around, where there is a band.
+    #[inline]
+    fn band(&self) -> Option<(Price, Rate)> {
         let band = self.instrument.limits.price_band;
-        if band == Rate::ZERO || self.reference_price == Price::ZERO {
-            return None;
-        }
         let reference = self.reference_price;
-        Some((band_bottom(reference, band), band_top(reference, band)))
+        (band != Rate::ZERO && reference != Price::ZERO).then_some((reference, band))
     }
 
     /// Whether the band lets an order of this price in.
     #[inline]
     pub fn in_band(&self, side: Side, price: Price) -> bool {
-        match (self.band(), side) {
-            (None, _) => true,
-            (Some((_, top)), Side::Buy) => price <= top,
-            (Some((bottom, _)), Side::Sell) => price >= bottom,
+        let Some((reference, band)) = self.band() else {
+            return true;
+        };
+        match side {
+            Side::Buy => price <= band_top(reference, band),
+            Side::Sell => price >= band_bottom(reference, band),
         }
     }
 
@@ -246,8 +246,8 @@ impl Market {
         match (self.band(), side) {
             (None, Side::Buy) => Price::MAX,
             (None, Side::Sell) => Price::ZERO,
-            (Some((_, top)), Side::Buy) => top,
-            (Some((bottom, _)), Side::Sell) => bottom,
+            (Some((reference, band)), Side::Buy) => band_top(reference, band),
+            (Some((reference, band)), Side::Sell) => band_bottom(reference, band),
         }
     }
 

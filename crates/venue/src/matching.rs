@@ -292,7 +292,14 @@ impl<E: EventSink> Floor<'_, E> {
 
     /// Lets triggered stop orders enter until no trade triggers another. Each stop triggers once,
     /// so this ends. Stops are looked for in the order of the trades that reach them.
+    #[inline]
     pub fn run_triggers(&mut self, book: &mut Book) {
+        if !self.market.trade_prices.is_empty() {
+            self.run_triggers_now(book);
+        }
+    }
+
+    fn run_triggers_now(&mut self, book: &mut Book) {
         let mut next = 0;
         loop {
             self.collect_triggered(book);

@@ -20,7 +20,7 @@
 //! | `user` (signed) | – | the member's orders and trades, with what is private about them |
 //! | `balance` (signed) | all accounts | each account that changes |
 //! | `heartbeat` | – | every second: sequence and last trade id |
-//! | `auctionfeed` | the indication, in an auction | each change of it, and its end |
+//! | `auctionfeed` | the state, in an auction | its beginning, each change of the indication, its end |
 //! | `status` | all products and currencies | the same on each change, and every 30 s |
 //!
 //! # From events to `full` messages, and back to a book
@@ -154,7 +154,8 @@ impl Feed {
     /// Sends what goes by the clock: batches, heartbeats, status. Runs until [`Feed::shutdown`].
     pub async fn run_timers(self: Arc<Self>) {
         let every = |period| {
-            let mut interval = tokio::time::interval(period);
+            let mut interval =
+                tokio::time::interval_at(tokio::time::Instant::now() + period, period);
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
             interval
         };

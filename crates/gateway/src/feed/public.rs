@@ -3,7 +3,7 @@
 use axum::extract::ws::Utf8Bytes;
 use everopen_domain::{
     CancelReason, DoneReason, Event, OrderId, OrderType, Price, Quantity, Side, StopDirection,
-    Timestamp,
+    Timestamp, TradingPhase,
 };
 use everopen_views::clock_text::Iso;
 use everopen_views::{BookView, Decimal, OrderView, Product, Stats24h, Ticker, Views};
@@ -395,8 +395,9 @@ pub(super) fn auction(product: &Product, book: &BookView, now: Timestamp) -> Utf
         product.price(ask),
         product.volume(ask_size)
     );
+    let collecting = product.phase == TradingPhase::Auction;
     match book.indication() {
-        Some(indication) => put!(
+        Some(indication) if collecting => put!(
             &mut text,
             concat!(
                 r#","auction_state":"collection","open_price":"{}","open_size":"{}","#,
@@ -412,7 +413,8 @@ pub(super) fn auction(product: &Product, book: &BookView, now: Timestamp) -> Utf
             side_name(indication.surplus_side),
             product.size(indication.surplus)
         ),
-        None => text.push_str(r#","auction_state":"complete"}"#),
+        _ if collecting => text.push_str(r#","auction_state":"collection","can_open":"no"}"#),
+        _ => text.push_str(r#","auction_state":"complete"}"#),
     }
     text.into()
 }

@@ -239,13 +239,18 @@ impl Client {
     pub async fn ended(&mut self) -> Ended {
         let mut messages = Vec::new();
         let mut code = None;
-        while let Some(frame) = self.frame().await {
-            match frame {
-                Message::Text(text) => messages.push(serde_json::from_str(&text).unwrap()),
-                Message::Close(close) => code = close.map(|frame| frame.code),
-                _ => {}
+        let read = async {
+            while let Some(frame) = self.frame().await {
+                match frame {
+                    Message::Text(text) => messages.push(serde_json::from_str(&text).unwrap()),
+                    Message::Close(close) => code = close.map(|frame| frame.code),
+                    _ => {}
+                }
             }
-        }
+        };
+        tokio::time::timeout(DEADLINE, read)
+            .await
+            .expect("an end in time");
         Ended { messages, code }
     }
 

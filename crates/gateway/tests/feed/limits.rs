@@ -162,15 +162,17 @@ async fn a_client_that_sends_too_much_or_too_large_is_dropped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_client_is_pinged_and_then_given_up() {
     let config = FeedConfig {
-        ping_after: Duration::from_millis(30),
-        idle_timeout: Duration::from_millis(200),
+        ping_after: Duration::from_millis(100),
+        idle_timeout: Duration::from_millis(1_500),
         ..FeedConfig::default()
     };
     let server = Server::start(config).await;
     let mut alive = server.client().await;
     alive.subscribe(&["status"], &[]).await;
+    alive.next_of("status").await;
     let mut dead = server.client().await;
     dead.subscribe(&["status"], &[]).await;
+    dead.next_of("status").await;
     // The library answers pings only while it reads: one reads, the other does not.
     let connections = || server.feed.metrics().connections.load(Ordering::Relaxed);
     let wait = async {

@@ -202,10 +202,10 @@ impl Hub {
             }
             Event::TradingPhaseChanged { instrument, .. } => {
                 self.send_status(views);
+                // Its end is told by what ended it: the uncross, if there is one.
                 self.send_auction(views, *instrument, time);
             }
-            Event::AuctionIndicated { instrument, .. }
-            | Event::AuctionUncrossed { instrument, .. } => {
+            Event::AuctionIndicated { instrument, .. } => {
                 self.send_auction(views, *instrument, time);
             }
             Event::BalanceChanged { member, asset, .. } => {
