@@ -109,6 +109,7 @@ impl Authenticator {
         let may_repeat = stamped.is_multiple_of(Timestamp::NANOS_PER_SECOND);
         let user = User {
             connection: origin.connection,
+            member: key.member,
             may_repeat,
         };
         match self.replay.check(&signature, stamped_s, user, now_s) {
@@ -200,10 +201,16 @@ impl crate::feed::Authenticator for FeedAuthenticator {
             message: error.message.into_owned(),
         })?;
         Ok(Session {
+            key: key.id.as_str().into(),
             member: key.member,
             can_view: key.permissions.view,
             can_trade: key.permissions.trade,
         })
+    }
+
+    fn holds(&self, key: &str, address: IpAddr) -> bool {
+        let key = self.keys.keys.find(key);
+        key.is_some_and(|key| key.allows_address(address))
     }
 }
 

@@ -226,7 +226,7 @@ impl Feed {
     }
 
     /// Forgets a connection that has ended.
-    fn close(&self, client: &Client, session: Option<Session>) {
+    fn close(&self, client: &Client, session: Option<&Session>) {
         self.hub().forget(client);
         self.metrics.connections.fetch_sub(1, Ordering::Relaxed);
         if client.cancel_on_disconnect.load(Ordering::Acquire)
@@ -235,6 +235,12 @@ impl Feed {
             FeedMetrics::add(&self.metrics.disconnect_cancels_total, 1);
             self.disconnects.disconnected(session.member);
         }
+    }
+
+    /// Whether the key that a connection showed is still good; a connection that showed none has
+    /// nothing to lose.
+    fn holds(&self, session: Option<&Session>, address: IpAddr) -> bool {
+        session.is_none_or(|session| self.authenticator.holds(&session.key, address))
     }
 
     /// Answers a client's message. `session` is set by the first signed subscribe.
@@ -249,7 +255,7 @@ impl Feed {
             self.authenticate(session, signed, client.address)?;
         }
         match request.action {
-            Action::Subscribe => self.subscribe(client, *session, request),
+            Action::Subscribe => self.subscribe(client, session.as_ref(), request),
             Action::Unsubscribe => self.unsubscribe(client, &request),
         }
     }
@@ -284,7 +290,7 @@ impl Feed {
     fn subscribe(
         &self,
         client: &Arc<Client>,
-        session: Option<Session>,
+        session: Option<&Session>,
         request: Request,
     ) -> Result<(), Refusal> {
         if request.cancel_on_disconnect && !session.is_some_and(|s| s.can_trade) {
@@ -342,7 +348,7 @@ impl Feed {
 }
 
 /// What a subscribe asks for, checked against the products and the rights of its key.
-fn wishes(views: &Views, session: Option<Session>, request: &Request) -> Result<Wishes, Refusal> {
+fn wishes(views: &Views, session: Option<&Session>, request: &Request) -> Result<Wishes, Refusal> {
     let mut wishes = Wishes::default();
     for wanted in &request.channels {
         let ChannelRequest {
@@ -386,7 +392,7 @@ fn wishes(views: &Views, session: Option<Session>, request: &Request) -> Result<
     Ok(wishes)
 }
 
-fn private_right(channel: Channel, session: Option<Session>) -> Result<(), Refusal> {
+fn private_right(channel: Channel, session: Option<&Session>) -> Result<(), Refusal> {
     let name = channel.name();
     match session {
         None => Err(Refusal::authentication(format!(
