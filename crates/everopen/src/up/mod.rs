@@ -43,6 +43,8 @@ pub fn run(args: &cli::Up) -> Result<()> {
         !args.quiet && std::io::stdout().is_terminal(),
     )?;
     let dir = args.data.dir.as_path();
+    // Before anything is written, since this is what fails most often.
+    let listener = listen(args.listen, endpoints::last_address(dir))?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -61,7 +63,6 @@ pub fn run(args: &cli::Up) -> Result<()> {
     );
     let (venue, report) = open(args, dir, reader)?;
     // Only whoever holds the log's lock may touch what a running venue left here.
-    let last_listen = endpoints::last_address(dir);
     endpoints::Endpoints::remove(dir);
     let handle = venue.handle();
     if report.last_index == 0 {
@@ -80,7 +81,6 @@ pub fn run(args: &cli::Up) -> Result<()> {
         )),
     )?;
 
-    let listener = listen(args.listen, last_listen)?;
     let address = listener
         .local_addr()
         .context("read the listening address")?;
