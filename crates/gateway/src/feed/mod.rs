@@ -35,7 +35,7 @@
 //! | `OrderTriggered` | `received` | `noop` | nothing: a stop order enters the market |
 //! | `OrderOpened` | `open` | `open` | puts the order at the end of its price's queue with `remaining_size`, taking it from wherever it was (an iceberg shows its next peak) |
 //! | `Traded` | `match` | `match` | takes `size` from both orders, as far as they are in the book (outside an auction only the maker's is); an order with nothing left leaves |
-//! | `OrderAmended` | `change` | `change` | gives the order `new_size` where it stands; with zero it leaves (`open` brings it back if it rests again). An order that is not in the book stays out |
+//! | `OrderAmended` | `change` | `change` | gives the order `new_size` where it stands; with zero it leaves (`open` brings it back if it rests again). An order that is not in the book stays out, whatever its `new_size`: with reason `STP` that is an order that came and was shrunk by self-trade prevention, told after its matches with what it had not filled before and has left now (in a row of `level3`: zero); its `open` or `done` is next |
 //! | `OrderDone` | `done` | `done` | takes the order out, if it is in |
 //!
 //! Sizes in public messages are what the book shows; an iceberg's hidden part is told only to its
