@@ -151,7 +151,7 @@ impl Summary {
         let _ = writeln!(out, "  {}", latencies(&latency, self.durability));
         let _ = writeln!(
             out,
-            "  {} · up {} · log entry {} · {} trades · Ctrl-C stops",
+            "  {} · up {} · entry {} · {} trades · Ctrl-C stops",
             self.address,
             clock(running),
             self.handle.stats().last_index(),
