@@ -9,6 +9,7 @@ pub mod decoders;
 pub mod gateway;
 pub mod inputs;
 mod tape;
+pub mod twins;
 pub mod venue;
 
 /// One thing to fuzz.
@@ -72,6 +73,16 @@ pub const TARGETS: &[Target] = &[
         name: "venue_commands",
         run: venue::commands,
         seeds: Vec::new,
+    },
+    Target {
+        name: "book_twin",
+        run: twins::book_twin,
+        seeds: twins::seeds,
+    },
+    Target {
+        name: "ledger_twin",
+        run: twins::ledger_twin,
+        seeds: twins::seeds,
     },
 ];
 

@@ -54,6 +54,8 @@ targets! {
     journal_scan: 10_000,
     gateway_json: 100_000,
     venue_commands: 2_000,
+    book_twin: 1_000,
+    ledger_twin: 2_000,
 }
 
 #[test]

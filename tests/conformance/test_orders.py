@@ -111,7 +111,7 @@ def test_good_till_time_carries_its_end(quiet, a, product):
     raw = a.fetch_order(order["id"])["info"]
     assert raw["time_in_force"] == "GTT"
     lives = a.parse8601(raw["expire_time"]) - a.parse8601(raw["created_at"])
-    # The end is counted from the request's arrival, a moment before the order's acceptance.
+    # The gateway counts from when it read the request, the venue stamps the acceptance a moment later.
     assert 59_000 < lives <= 60_000
     for period in ("hour", "day"):
         place(a, product, "buy", product.at(-3), product.size(), timeInForce="GTT", cancel_after=period)

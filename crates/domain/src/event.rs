@@ -222,9 +222,20 @@ pub enum Event {
         /// All that is left, hidden part included.
         remaining: Quantity,
     },
-    /// An open order was changed in place. With `kept_priority` it stays where it was in the queue;
-    /// otherwise it has left the book, and what follows (trades, `OrderOpened`) puts it back. Stop
-    /// orders that wait carry no sequence (zero).
+    /// An order was changed in place, by its member or (`self_trade`) by self-trade prevention's
+    /// decrease-and-cancel. With `kept_priority` it stays where it was in the queue; otherwise it
+    /// is not in the book now. Stop orders that wait carry no sequence (zero).
+    ///
+    /// Asked for by its member, an order without `kept_priority` has left the book, and what
+    /// follows (trades, `OrderOpened`) puts it back.
+    ///
+    /// With `self_trade` and without `kept_priority` it is the order that came: it was not in the
+    /// book, `old_visible` and `visible` are zero, `hold` is what it rests with (zero where it
+    /// ends), and its `OrderOpened` or `OrderDone` is the next event. This comes once for each time
+    /// that the order enters the market, after its trades, whose `taker_remaining` counts without
+    /// what was taken off before them. It does not come where the decrease leaves nothing (the
+    /// order's `OrderDone`, canceled by self-trade, tells what was not filled), nor for an order by
+    /// funds alone: that has no size, its funds shrink as if it had traded, and it ends at once.
     OrderAmended {
         /// The order.
         order: OrderId,
@@ -240,9 +251,9 @@ pub enum Event {
         price: Price,
         /// The total size now, filled part included.
         size: Quantity,
-        /// What the book showed before.
+        /// What the book showed before; zero if it was not in the book.
         old_visible: Quantity,
-        /// What the book shows now; zero if it left the book.
+        /// What the book shows now; zero if it is not in the book.
         visible: Quantity,
         /// All that is left now, hidden part included.
         remaining: Quantity,

@@ -128,7 +128,7 @@ reasons! {
     InstrumentTaken = 304, "instrument exists";
     MemberCodeTaken = 305, "member code is taken or empty";
     UnknownFeeSchedule = 306, "unknown fee schedule";
-    FeeScheduleInvalid = 307, "fee tiers must rise from zero with taker >= 0 and maker + taker >= 0";
+    FeeScheduleInvalid = 307, "fee tiers must rise from zero, with taker >= 0 and every maker + every taker >= 0";
     TooManyInstruments = 308, "no room for another instrument, asset or member";
     /// The venue is already in the state asked for.
     Unchanged = 309, "nothing to change";

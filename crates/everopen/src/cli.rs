@@ -83,10 +83,10 @@ pub struct Up {
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1024))]
     pub segment_mib: u32,
     /// Signed requests per second and API key (burst: twice as many)
-    #[arg(long, value_name = "RATE", default_value_t = 2_000)]
+    #[arg(long, value_name = "RATE", default_value_t = 10_000)]
     pub private_rate: u32,
     /// Unsigned requests per second and address (burst: twice as many)
-    #[arg(long, value_name = "RATE", default_value_t = 1_000)]
+    #[arg(long, value_name = "RATE", default_value_t = 5_000)]
     pub public_rate: u32,
     /// Leave withdrawals pending until `everopen admin withdrawal` completes or cancels them
     #[arg(long)]

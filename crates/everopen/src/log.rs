@@ -22,14 +22,16 @@ pub fn run(command: &cli::Log) -> Result<()> {
     });
     bar.finish();
     let (report, hash) = verified.with_context(|| format!("read the log in {}", dir.display()))?;
-    println!(
+    say!(
         "entries     {} (snapshot {})",
-        report.last_index, report.snapshot_index
+        report.last_index,
+        report.snapshot_index
     );
-    println!(
+    say!(
         "replayed    {} entries, {} commands",
-        report.entries_replayed, report.commands_replayed
+        report.entries_replayed,
+        report.commands_replayed
     );
-    println!("state hash  {hash}");
+    say!("state hash  {hash}");
     Ok(())
 }

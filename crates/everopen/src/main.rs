@@ -1,5 +1,8 @@
 //! The one binary of Everopen: subcommands, wiring, supervision.
 
+#[macro_use]
+mod console;
+
 mod admin;
 mod cli;
 mod log;
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
         cli::Command::Replay(args) => replay::run(args),
         cli::Command::Member(command) => member::run(command),
         cli::Command::Admin(args) => admin::perform(&args.data.dir, &args.action).map(|answer| {
-            println!(
+            say!(
                 "{}",
                 serde_json::to_string_pretty(&answer).unwrap_or_default()
             );

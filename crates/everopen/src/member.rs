@@ -18,7 +18,7 @@ pub fn run(command: &cli::Member) -> Result<()> {
         cli::Member::List { data, json } => list(&data.dir, *json),
         cli::Member::Revoke { key, data } => {
             admin::perform(&data.dir, &Action::KeyRevoke { key: key.clone() })?;
-            println!("revoked {key}");
+            say!("revoked {key}");
             Ok(())
         }
     }
@@ -32,7 +32,7 @@ fn add(args: &cli::MemberAdd) -> Result<()> {
     };
     let made = admin::perform(&args.data.dir, &action)?;
     if args.json {
-        println!("{made}");
+        say!("{made}");
         return Ok(());
     }
     let field = |name: &str| made.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -40,26 +40,26 @@ fn add(args: &cli::MemberAdd) -> Result<()> {
         .get("new_member")
         .and_then(Value::as_bool)
         .unwrap_or_default();
-    println!(
+    say!(
         "member      {}{}",
         field("member"),
         if new { " (new)" } else { "" }
     );
-    println!("key         {}", field("key"));
-    println!("secret      {}", field("secret"));
-    println!("passphrase  {}", field("passphrase"));
-    println!("may         {}", field("permissions"));
-    println!("The secret is not shown again.");
+    say!("key         {}", field("key"));
+    say!("secret      {}", field("secret"));
+    say!("passphrase  {}", field("passphrase"));
+    say!("may         {}", field("permissions"));
+    say!("The secret is not shown again.");
     Ok(())
 }
 
 fn list(dir: &Path, json: bool) -> Result<()> {
     let members = admin::perform(dir, &Action::MemberList)?;
     if json {
-        println!("{members}");
+        say!("{members}");
         return Ok(());
     }
-    println!("{:<32} {:<40} may", "member", "key");
+    say!("{:<32} {:<40} may", "member", "key");
     for member in members.as_array().into_iter().flatten() {
         let name = member
             .get("member")
@@ -68,11 +68,11 @@ fn list(dir: &Path, json: bool) -> Result<()> {
         let keys = member.get("keys").and_then(Value::as_array);
         let keys = keys.map(Vec::as_slice).unwrap_or_default();
         if keys.is_empty() {
-            println!("{name:<32} {:<40}", "-");
+            say!("{name:<32} {:<40}", "-");
         }
         for key in keys {
             let field = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default();
-            println!("{name:<32} {:<40} {}", field("key"), field("permissions"));
+            say!("{name:<32} {:<40} {}", field("key"), field("permissions"));
         }
     }
     Ok(())

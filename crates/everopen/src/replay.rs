@@ -55,7 +55,7 @@ pub fn run(args: &cli::Replay) -> Result<()> {
     let replayed = replay(feed, &args.file.display().to_string())
         .context("the replay stopped there; what was applied before it is not a result")?;
     if args.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&replayed.to_json(args.books))?
         );
@@ -161,45 +161,53 @@ impl Replayed {
         let summary = self.driver.summary();
         let seconds = self.took.as_secs_f64().max(1e-9);
         let messages: u64 = summary.kinds.iter().sum();
-        println!("format            {:?}", self.format);
-        println!(
+        say!("format            {:?}", self.format);
+        say!(
             "messages          {messages} in {seconds:.3} s = {:.0} messages/s",
             messages as f64 / seconds
         );
-        println!(
+        say!(
             "commands          {} giving {} events",
-            self.commands, self.events
+            self.commands,
+            self.events
         );
-        println!(
+        say!(
             "orders            {} placed, {} amended, {} canceled",
-            summary.orders_placed, summary.orders_amended, summary.orders_canceled
+            summary.orders_placed,
+            summary.orders_amended,
+            summary.orders_canceled
         );
-        println!("trades            {}", summary.trades);
-        println!("volume            {}", self.volume(summary.volume));
-        println!(
+        say!("trades            {}", summary.trades);
+        say!("volume            {}", self.volume(summary.volume));
+        say!(
             "unknown orders    {} messages referred to orders that the file never added",
             summary.unknown_references()
         );
         executions(summary);
         if summary.rejections() > 0 {
-            println!("refused commands  {}", summary.rejections());
+            say!("refused commands  {}", summary.rejections());
             for (reason, count) in &summary.rejected {
-                println!("  {count:>10}  {reason} (code {})", reason.code());
+                say!("  {count:>10}  {reason} (code {})", reason.code());
             }
         }
-        println!("events hash       {}", self.events_hash);
-        println!("state hash        {}", state_hash(&self.venue.snapshot()));
+        say!("events hash       {}", self.events_hash);
+        say!("state hash        {}", state_hash(&self.venue.snapshot()));
         let books = self.books();
-        println!();
-        println!(
+        say!();
+        say!(
             "{:<12}{:>14}{:>14}{:>14}{:>14}{:>12}",
-            "book", "bid size", "bid", "ask", "ask size", "events"
+            "book",
+            "bid size",
+            "bid",
+            "ask",
+            "ask size",
+            "events"
         );
         for (book, sequence) in books.iter().take(show) {
             let (bid, ask) = self.top(book.instrument);
             let price = |top: Top| top.map_or("-".into(), |(price, _)| self.price(price));
             let size = |top: Top| top.map_or("-".into(), |(_, size)| self.size(size));
-            println!(
+            say!(
                 "{:<12}{:>14}{:>14}{:>14}{:>14}{:>12}",
                 book.symbol.as_str(),
                 size(bid),
@@ -210,7 +218,7 @@ impl Replayed {
             );
         }
         if books.len() > show {
-            println!("… and {} more (--books N shows more)", books.len() - show);
+            say!("… and {} more (--books N shows more)", books.len() - show);
         }
     }
 
@@ -263,9 +271,12 @@ impl Replayed {
 fn executions(summary: &Summary) {
     let executions = &summary.executions;
     if executions.sent > 0 {
-        println!(
+        say!(
             "executions        {} sent: {} hit the order that the file names, {} another before it, {} found less",
-            executions.sent, executions.hit_named, executions.hit_other, executions.unfilled
+            executions.sent,
+            executions.hit_named,
+            executions.hit_other,
+            executions.unfilled
         );
     }
 }

@@ -1,5 +1,7 @@
 //! Logs on standard error, as text or JSON; `EVEROPEN_LOG` sets the filter.
 
+use std::io::IsTerminal;
+
 use anyhow::{Result, anyhow};
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +21,8 @@ pub fn start(format: LogFormat, summary: bool) -> Result<()> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colors are for a terminal; in a file or a pipe they are noise.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),

@@ -15,7 +15,7 @@ use crate::errors::ApiError;
 use crate::feed::{AuthError, Session};
 use crate::gateway::Clock;
 use crate::keys::{ApiKey, KeyStore, Permission};
-use crate::replay::{ReplayGuard, Seen};
+use crate::replay::{ReplayGuard, Seen, User};
 
 /// What a signed request says about itself: `CB-ACCESS-*` headers, or the fields of a WebSocket
 /// subscription.
@@ -105,10 +105,14 @@ impl Authenticator {
         let (key, signature, stamped) = self.verify(credentials, signed, origin, now)?;
         let now_s = now.0 / Timestamp::NANOS_PER_SECOND;
         let stamped_s = stamped / Timestamp::NANOS_PER_SECOND;
-        match self
-            .replay
-            .check(&signature, stamped_s, origin.connection, now_s)
-        {
+        // Two honest requests only sign alike when the timestamp is too coarse to tell them apart.
+        let may_repeat = stamped.is_multiple_of(Timestamp::NANOS_PER_SECOND);
+        let user = User {
+            connection: origin.connection,
+            member: key.member,
+            may_repeat,
+        };
+        match self.replay.check(&signature, stamped_s, user, now_s) {
             Seen::Fresh => Ok(key),
             Seen::Replayed => Err(ApiError::unauthorized(REPLAYED)),
             Seen::Full => Err(ApiError::busy(1)),
@@ -197,10 +201,16 @@ impl crate::feed::Authenticator for FeedAuthenticator {
             message: error.message.into_owned(),
         })?;
         Ok(Session {
+            key: key.id.as_str().into(),
             member: key.member,
             can_view: key.permissions.view,
             can_trade: key.permissions.trade,
         })
+    }
+
+    fn holds(&self, key: &str, address: IpAddr) -> bool {
+        let key = self.keys.keys.find(key);
+        key.is_some_and(|key| key.allows_address(address))
     }
 }
 

@@ -274,7 +274,11 @@ fn authenticate(
             body,
         };
         match parts.method {
-            Method::GET => gateway.auth.check(credentials, signed, origin, now),
+            // A cancel may always come again: it only takes risk away, and a client must never be
+            // kept from it.
+            Method::GET | Method::HEAD | Method::DELETE => {
+                gateway.auth.check(credentials, signed, origin, now)
+            }
             _ => gateway.auth.check_once(credentials, signed, origin, now),
         }
     });

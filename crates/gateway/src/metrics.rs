@@ -184,7 +184,7 @@ impl Collector for FeedCollector {
         let feed = &self.0;
         let connections = ConstGauge::new(feed.connections.load(Ordering::Relaxed));
         let metric = encoder.encode_descriptor(
-            "gateway_websocket_connections",
+            "websocket_connections",
             "open WebSocket connections",
             None,
             connections.metric_type(),
@@ -233,7 +233,7 @@ impl Collector for FeedCollector {
                 &feed.disconnect_cancels_total,
             ),
         ] {
-            let name = format!("gateway_websocket_{name}");
+            let name = format!("websocket_{name}");
             let counter = ConstCounter::new(counter.load(Ordering::Relaxed));
             let metric = encoder.encode_descriptor(&name, help, None, counter.metric_type())?;
             counter.encode(metric)?;

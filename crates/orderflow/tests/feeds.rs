@@ -394,3 +394,17 @@ fn the_real_itch_file_has_the_counted_messages() {
         (3_565_513, Some(3_565_513))
     );
 }
+
+#[test]
+fn blank_lines_are_passed_over_and_counted() {
+    let text = b"34200.1,1,1,100,5853300,1\r\n\n34200.2,1,2,100,5853400,-1\n\n\r\n";
+    assert_eq!(
+        everopen_orderflow::lobster::decode_slice(text)
+            .expect("a feed")
+            .adds,
+        2
+    );
+    let text = b"34200.1,1,1,100,5853300,1\n\n34200.2,1,2,abc,5853400,-1\n";
+    let error = everopen_orderflow::lobster::decode_slice(text).unwrap_err();
+    assert_eq!((error.offset, error.line), (39, Some(3)), "{error}");
+}

@@ -57,7 +57,7 @@ impl Config {
             journal: journal::Config::new(dir),
             queue_commands: 16_384,
             entry_commands: 2_048,
-            snapshot_every_bytes: 256 << 20,
+            snapshot_every_bytes: 64 << 20,
         }
     }
 }

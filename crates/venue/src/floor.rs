@@ -288,6 +288,43 @@ impl<E: EventSink> Floor<'_, E> {
         });
     }
 
+    /// Self-trade prevention took `by` off the size of an order that has just matched and goes on
+    /// with `remaining`: told once, after its trades and before it rests or ends.
+    ///
+    /// An order by funds alone never comes here: it has no size, its funds shrink as if it had
+    /// traded, and its end follows at once.
+    #[cold]
+    #[inline(never)]
+    pub fn shrink_taker(&mut self, slot: Slot, remaining: Quantity, by: Quantity, rests: bool) {
+        let need = if rests {
+            let price = self.market.accepted[slot as usize].order.price;
+            self.resting_need(slot, price, remaining)
+        } else {
+            // Its end is next.
+            Amount::ZERO
+        };
+        self.shrink_hold(slot, need);
+        let market = &mut *self.market;
+        let order = &mut market.accepted[slot as usize].order;
+        order.size.0 -= by.0;
+        let (side, price, size) = (order.side, order.price, order.size);
+        self.out.emit(Event::OrderAmended {
+            order: market.order_id(slot),
+            member: market.seat(slot).member,
+            sequence: market.next_sequence(),
+            side,
+            old_price: price,
+            price,
+            size,
+            old_visible: Quantity::ZERO,
+            visible: Quantity::ZERO,
+            remaining,
+            hold: need,
+            kept_priority: false,
+            self_trade: true,
+        });
+    }
+
     /// Tells that an order rests at the end of its price's queue, or shows its next peak there.
     #[inline]
     pub fn opened(&mut self, slot: Slot, order: &BookOrder) {

@@ -37,7 +37,7 @@ struct Taking<'f, 'a, E> {
     budget: Budget,
     /// True where the order has no size of its own to report.
     by_funds_alone: bool,
-    /// What self-trade prevention took off its size.
+    /// What self-trade prevention took off its size; always zero for an order by funds alone.
     reduced: Quantity,
 }
 
@@ -176,9 +176,6 @@ impl<E: EventSink> Floor<'_, E> {
                 Quantity::ZERO,
             )
         };
-        if reduced != Quantity::ZERO {
-            self.market.accepted[slot as usize].order.size.0 -= reduced.0;
-        }
 
         let order = &self.market.accepted[slot as usize].order;
         let limit_order = order.order_type == OrderType::Limit;
@@ -186,6 +183,12 @@ impl<E: EventSink> Floor<'_, E> {
             && can_rest(order.time_in_force)
             && matched.ended == Ended::Exhausted
             && matched.remaining > Quantity::ZERO;
+        // A decrease that leaves nothing is told by the order's end.
+        let ends_decreased = matched.ended == Ended::SelfTrade;
+        if reduced != Quantity::ZERO && !ends_decreased {
+            self.shrink_taker(slot, matched.remaining, reduced, rests);
+        }
+        let order = &self.market.accepted[slot as usize].order;
         if rests {
             self.rest(book, slot, matched.remaining);
             return;
@@ -213,7 +216,9 @@ impl<E: EventSink> Floor<'_, E> {
         let remaining = match reason {
             _ if by_funds_alone => Quantity::ZERO,
             DoneReason::Filled => Quantity::ZERO,
-            DoneReason::Canceled(_) => Quantity(matched.remaining.0 + reduced.0),
+            // What a decrease to nothing took was not filled either.
+            DoneReason::Canceled(_) if ends_decreased => Quantity(matched.remaining.0 + reduced.0),
+            DoneReason::Canceled(_) => matched.remaining,
         };
         let rest = Rest {
             price: order.price,

@@ -142,6 +142,11 @@ fn generated_commands_reach_nearly_everything() {
                     Event::Traded { auction: true, .. } => "auction trade".into(),
                     Event::Traded { maker_fee, .. } if maker_fee.0 < 0 => "rebate".into(),
                     Event::OrderAmended {
+                        self_trade: true,
+                        kept_priority: false,
+                        ..
+                    } => "amended self-trade taker".into(),
+                    Event::OrderAmended {
                         self_trade: true, ..
                     } => "amended self-trade".into(),
                     Event::OrderAmended { sequence: 0, .. } => "amended stop".into(),
@@ -171,6 +176,7 @@ fn generated_commands_reach_nearly_everything() {
         "auction trade",
         "rebate",
         "amended self-trade",
+        "amended self-trade taker",
         "amended stop",
         "amended in place",
         "OrderTriggered",

@@ -28,7 +28,7 @@ impl Default for Config {
         Self {
             trades_per_instrument: 10_000,
             ended_orders_per_member: 10_000,
-            fills_per_member: 10_000,
+            fills_per_member: 50_000,
             ledger_entries_per_account: 10_000,
             transfers_per_member: 10_000,
             minute_candles: 43_200,

@@ -76,6 +76,13 @@ impl OrderView {
         self.details.size == Quantity::ZERO
     }
 
+    /// What it has not filled of its size; zero for an order by funds alone. While an order matches
+    /// this may be more than [`OrderView::remaining`]: what self-trade prevention takes off it is
+    /// told after its trades.
+    pub fn unfilled(&self) -> Quantity {
+        Quantity(self.details.size.0.saturating_sub(self.filled.0))
+    }
+
     /// Its limit; none for a market order.
     pub fn limit(&self) -> Option<Price> {
         (self.details.price != Price::ZERO).then_some(self.details.price)

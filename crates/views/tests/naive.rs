@@ -97,11 +97,13 @@ fn same_as_venue(views: &Views, flow: &Flow) {
             let view = views.order(order.member, order.order).unwrap();
             assert_eq!(view.status, status);
             assert_eq!(view.details.price, order.details.price);
+            assert_eq!(view.details.size, order.details.size);
             assert_eq!(view.created_at, order.accepted_at);
             assert_eq!(view.hold, order.hold, "{view:?}");
             assert_eq!(view.maker_rate, order.maker_rate);
             if status == OrderStatus::Open {
                 assert_eq!(view.remaining, order.remaining);
+                assert_eq!(view.filled.0 + view.remaining.0, view.details.size.0);
             }
         }
     }
@@ -606,7 +608,7 @@ fn products_are_found_by_dash_and_slash() {
 fn the_random_flow_does_everything() {
     let (_, entries) = run(7, 6_000, MINUTE);
     let count = |what: fn(&Event) -> bool| events(&entries).filter(|(_, e)| what(e)).count();
-    let kinds: [(&str, usize); 11] = [
+    let kinds: [(&str, usize); 12] = [
         (
             "trades",
             count(|e| matches!(e, Event::Traded { auction: false, .. })),
@@ -649,17 +651,32 @@ fn the_random_flow_does_everything() {
                     e,
                     Event::OrderAmended {
                         kept_priority: false,
+                        self_trade: false,
                         ..
                     }
                 )
             }),
         ),
         (
-            "self-trade decreases",
+            "self-trade decreases of makers",
             count(|e| {
                 matches!(
                     e,
                     Event::OrderAmended {
+                        kept_priority: true,
+                        self_trade: true,
+                        ..
+                    }
+                )
+            }),
+        ),
+        (
+            "self-trade decreases of takers",
+            count(|e| {
+                matches!(
+                    e,
+                    Event::OrderAmended {
+                        kept_priority: false,
                         self_trade: true,
                         ..
                     }

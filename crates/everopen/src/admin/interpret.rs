@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use everopen_domain::{
-    Amount, AssetId, Command, FeeScheduleId, FeeTier, FeeTiers, Instrument, InstrumentLimits,
-    MemberId, MemberLimits, OrderLimits, Price, Quantity, Rate, TradingPhase, TransferId,
+    Amount, AssetCode, AssetId, Command, FeeScheduleId, FeeTier, FeeTiers, Instrument,
+    InstrumentLimits, MemberId, MemberLimits, OrderLimits, Price, Quantity, Rate, TradingPhase,
+    TransferId,
 };
 use everopen_views::{Product, Views, decimal};
 
@@ -98,7 +99,7 @@ impl Interpreter<'_> {
                 }
             }
             Action::AddAsset { code, decimals } => Command::AddAsset {
-                code: parse("code", code, code.parse())?,
+                code: asset_code(code)?,
                 decimals: *decimals,
             },
             Action::AddProduct { .. } => self.add_product(action)?,
@@ -338,4 +339,13 @@ fn product_funds(product: &Product, what: &str, text: &str) -> Result<Amount> {
 /// A transfer by the number that the API shows as its id.
 fn transfer_id(text: &str) -> Result<TransferId> {
     parse("transfer", text, text.parse()).map(TransferId)
+}
+
+/// A code that product ids and clients can carry: a product's id joins two of them with a dash.
+fn asset_code(text: &str) -> Result<AssetCode> {
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    if !text.bytes().all(plain) {
+        bail!("code {text:?}: upper-case letters and digits only");
+    }
+    parse("code", text, text.parse())
 }

@@ -43,6 +43,8 @@ pub fn run(args: &cli::Up) -> Result<()> {
         !args.quiet && std::io::stdout().is_terminal(),
     )?;
     let dir = args.data.dir.as_path();
+    // Before anything is written, since this is what fails most often.
+    let listener = listen(args.listen, endpoints::last_address(dir))?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -61,7 +63,6 @@ pub fn run(args: &cli::Up) -> Result<()> {
     );
     let (venue, report) = open(args, dir, reader)?;
     // Only whoever holds the log's lock may touch what a running venue left here.
-    let last_listen = endpoints::last_address(dir);
     endpoints::Endpoints::remove(dir);
     let handle = venue.handle();
     if report.last_index == 0 {
@@ -80,7 +81,6 @@ pub fn run(args: &cli::Up) -> Result<()> {
         )),
     )?;
 
-    let listener = listen(args.listen, last_listen)?;
     let address = listener
         .local_addr()
         .context("read the listening address")?;
@@ -178,7 +178,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     let index = venue.handle().stats().last_index();
     venue.stop().context("the venue ended by a fault")?;
-    println!("stopped after entry {index} of the log; `everopen up` goes on from there");
+    say!("stopped after entry {index} of the log; `everopen up` goes on from there");
     served
 }
 
@@ -270,19 +270,19 @@ fn products(views: &RwLock<Views>) -> Vec<String> {
 }
 
 fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &cli::Up) {
-    println!("Everopen {} · a market on this machine", endpoints.version);
-    println!("  REST        {}", endpoints.rest);
-    println!("  WebSocket   {}", endpoints.websocket);
-    println!("  API         {}/openapi.json", endpoints.rest);
-    println!("  products    {}", endpoints.products.join(" "));
-    println!("  key         {}", endpoints.key);
-    println!("  secret      {}", endpoints.secret);
-    println!("  passphrase  {}", endpoints.passphrase);
-    println!(
+    say!("Everopen {} · a market on this machine", endpoints.version);
+    say!("  REST        {}", endpoints.rest);
+    say!("  WebSocket   {}", endpoints.websocket);
+    say!("  API         {}/openapi.json", endpoints.rest);
+    say!("  products    {}", endpoints.products.join(" "));
+    say!("  key         {}", endpoints.key);
+    say!("  secret      {}", endpoints.secret);
+    say!("  passphrase  {}", endpoints.passphrase);
+    say!(
         "  data        {} (endpoints.json for scripts)",
         dir.display()
     );
-    println!("  durability  {}", endpoints.durability);
+    say!("  durability  {}", endpoints.durability);
     let market = if args.no_market {
         "off".to_string()
     } else {
@@ -291,11 +291,11 @@ fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &
             args.seed, args.market_rate
         )
     };
-    println!("  market      {market}");
+    say!("  market      {market}");
     if report.last_index == 0 {
-        println!("  log         new");
+        say!("  log         new");
     } else {
-        println!(
+        say!(
             "  log         goes on after entry {} (snapshot {}, {} entries and {} commands replayed in {:.2} s)",
             report.last_index,
             report.snapshot_index,
@@ -305,7 +305,7 @@ fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &
         );
     }
     if let Some(torn) = &report.torn_tail {
-        println!(
+        say!(
             "  log         its last write was torn: {} bytes that nobody was told of were cut at {} offset {}",
             torn.bytes_dropped,
             torn.file.display(),
@@ -313,7 +313,7 @@ fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &
         );
     }
     for bad in &report.bad_snapshots {
-        println!("  snapshot    damaged and passed over: {bad}");
+        say!("  snapshot    damaged and passed over: {bad}");
     }
-    println!();
+    say!();
 }

@@ -33,6 +33,9 @@ impl Counts {
 /// How often the summary is redrawn.
 const PERIOD: Duration = Duration::from_millis(500);
 
+/// Products that are shown: the picture must fit on a small terminal.
+const PRODUCTS: usize = 12;
+
 /// Counts at one moment, to make rates of.
 struct Sample {
     at: Instant,
@@ -67,7 +70,12 @@ impl Summary {
                 String::new()
             };
             lines = text.lines().count();
-            let text = text.replace('\n', "\x1b[K\n");
+            // A line that wraps would be two lines to go up.
+            let columns = columns();
+            let text: String = text
+                .lines()
+                .flat_map(|line| line.chars().take(columns).chain("\x1b[K\n".chars()))
+                .collect();
             let mut out = io::stdout().lock();
             if write!(out, "{up}{text}")
                 .and_then(|()| out.flush())
@@ -95,14 +103,14 @@ impl Summary {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "  {:<10}{:>14}{:>14}{:>14}{:>12}{:>16}{:>14}",
-            "product", "bid", "ask", "last", "spread", "24 h volume", "phase"
+            "  {:<9}{:>12}{:>12}{:>12}{:>9}{:>12}{:>12}",
+            "product", "bid", "ask", "last", "spread", "24 h vol.", "phase"
         );
         let views = self
             .views
             .read()
             .expect("invariant: views are never left half written");
-        for product in views.products() {
+        for product in views.products().take(PRODUCTS) {
             let book = views.book(product.id);
             let best = |side| book.and_then(|b| b.best(side)).map(|level| level.price);
             let (bid, ask) = (best(Side::Buy), best(Side::Sell));
@@ -117,14 +125,11 @@ impl Summary {
             let last = price(ticker.and_then(|t| t.trade).map(|t| t.price));
             let volume = views.stats_24h(product.id);
             let volume = volume.map_or("-".into(), |s| product.volume(s.volume).to_string());
-            let volume = volume
-                .get(..volume.len().min(14))
-                .unwrap_or_default()
-                .to_string();
+            let volume = hundredths(&volume);
             let phase = format!("{:?}", product.phase).to_lowercase();
             let _ = writeln!(
                 out,
-                "  {:<10}{:>14}{:>14}{:>14}{:>12}{:>16}{:>14}",
+                "  {:<9}{:>12}{:>12}{:>12}{:>9}{:>12}{:>12}",
                 product.symbol,
                 price(bid),
                 price(ask),
@@ -137,16 +142,16 @@ impl Summary {
         drop(views);
         let _ = writeln!(
             out,
-            "  {:>8.0} orders/s {:>8.0} trades/s {:>8.0} commands/s {:>9.1} kB/s log   {}",
+            "  {:.0} orders/s · {:.0} trades/s · {:.0} commands/s · {:.1} kB/s log",
             rate(now.orders, before.orders),
             rate(now.trades, before.trades),
             rate(now.commands, before.commands),
             rate(now.bytes, before.bytes) / 1e3,
-            latencies(&latency, self.durability),
         );
+        let _ = writeln!(out, "  {}", latencies(&latency, self.durability));
         let _ = writeln!(
             out,
-            "  {} · up {} · log entry {} · {} trades · Ctrl-C stops",
+            "  {} · up {} · entry {} · {} trades · Ctrl-C stops",
             self.address,
             clock(running),
             self.handle.stats().last_index(),
@@ -156,13 +161,25 @@ impl Summary {
     }
 }
 
+/// Columns of the terminal.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    size.map_or(80, |size| usize::from(size.ws_col)).max(20)
+}
+
+/// A decimal number with at most two decimals, the rest cut off.
+fn hundredths(number: &str) -> &str {
+    let end = number.find('.').map_or(number.len(), |point| point + 3);
+    number.get(..end).unwrap_or(number)
+}
+
 fn latencies(latency: &LatencySummary, durability: &str) -> String {
     if latency.count == 0 {
-        return format!("latency - ({durability})");
+        return format!("latency - (submitted to answered, {durability})");
     }
     let ms = |d: Duration| d.as_secs_f64() * 1e3;
     format!(
-        "latency p50 {:.2} ms p99 {:.2} ms ({durability})",
+        "latency p50 {:.2} ms · p99 {:.2} ms (submitted to answered, {durability})",
         ms(latency.p50),
         ms(latency.p99)
     )

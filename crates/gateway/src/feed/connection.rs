@@ -88,7 +88,7 @@ struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.feed.close(&self.client, self.session);
+        self.feed.close(&self.client, self.session.as_ref());
     }
 }
 
@@ -198,7 +198,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends what has been silent for too long, and pings what has been silent for a while.
+    /// Ends what has lost its key or has been silent for too long, and pings what has been silent for a while.
     async fn check_time(&mut self, socket: &mut WebSocket) -> Result<(), End> {
         let config = &self.feed.config;
         let now = Instant::now();
@@ -209,6 +209,12 @@ impl Connection {
                     "nothing was subscribed within {} ms of connecting",
                     config.subscribe_deadline.as_millis()
                 ),
+            ));
+        }
+        if !self.feed.holds(self.session.as_ref(), self.client.address) {
+            return Err(misbehaving(
+                "Authentication Failed",
+                "the key of this connection was revoked".to_owned(),
             ));
         }
         let silent = now - self.heard;

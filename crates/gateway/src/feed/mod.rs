@@ -20,7 +20,7 @@
 //! | `user` (signed) | – | the member's orders and trades, with what is private about them |
 //! | `balance` (signed) | all accounts | each account that changes |
 //! | `heartbeat` | – | every second: sequence and last trade id |
-//! | `auctionfeed` | the indication, in an auction | each change of it, and its end |
+//! | `auctionfeed` | the state, in an auction | its beginning, each change of the indication, its end |
 //! | `status` | all products and currencies | the same on each change, and every 30 s |
 //!
 //! # From events to `full` messages, and back to a book
@@ -35,7 +35,7 @@
 //! | `OrderTriggered` | `received` | `noop` | nothing: a stop order enters the market |
 //! | `OrderOpened` | `open` | `open` | puts the order at the end of its price's queue with `remaining_size`, taking it from wherever it was (an iceberg shows its next peak) |
 //! | `Traded` | `match` | `match` | takes `size` from both orders, as far as they are in the book (outside an auction only the maker's is); an order with nothing left leaves |
-//! | `OrderAmended` | `change` | `change` | gives the order `new_size` where it stands; with zero it leaves (`open` brings it back if it rests again). An order that is not in the book stays out |
+//! | `OrderAmended` | `change` | `change` | gives the order `new_size` where it stands; with zero it leaves (`open` brings it back if it rests again). An order that is not in the book stays out, whatever its `new_size`: with reason `STP` that is an order that came and was shrunk by self-trade prevention, told after its matches with what it had not filled before and has left now (in a row of `level3`: zero); its `open` or `done` is next |
 //! | `OrderDone` | `done` | `done` | takes the order out, if it is in |
 //!
 //! Sizes in public messages are what the book shows; an iceberg's hidden part is told only to its
@@ -226,7 +226,7 @@ impl Feed {
     }
 
     /// Forgets a connection that has ended.
-    fn close(&self, client: &Client, session: Option<Session>) {
+    fn close(&self, client: &Client, session: Option<&Session>) {
         self.hub().forget(client);
         self.metrics.connections.fetch_sub(1, Ordering::Relaxed);
         if client.cancel_on_disconnect.load(Ordering::Acquire)
@@ -235,6 +235,12 @@ impl Feed {
             FeedMetrics::add(&self.metrics.disconnect_cancels_total, 1);
             self.disconnects.disconnected(session.member);
         }
+    }
+
+    /// Whether the key that a connection showed is still good; a connection that showed none has
+    /// nothing to lose.
+    fn holds(&self, session: Option<&Session>, address: IpAddr) -> bool {
+        session.is_none_or(|session| self.authenticator.holds(&session.key, address))
     }
 
     /// Answers a client's message. `session` is set by the first signed subscribe.
@@ -249,7 +255,7 @@ impl Feed {
             self.authenticate(session, signed, client.address)?;
         }
         match request.action {
-            Action::Subscribe => self.subscribe(client, *session, request),
+            Action::Subscribe => self.subscribe(client, session.as_ref(), request),
             Action::Unsubscribe => self.unsubscribe(client, &request),
         }
     }
@@ -284,7 +290,7 @@ impl Feed {
     fn subscribe(
         &self,
         client: &Arc<Client>,
-        session: Option<Session>,
+        session: Option<&Session>,
         request: Request,
     ) -> Result<(), Refusal> {
         if request.cancel_on_disconnect && !session.is_some_and(|s| s.can_trade) {
@@ -342,7 +348,7 @@ impl Feed {
 }
 
 /// What a subscribe asks for, checked against the products and the rights of its key.
-fn wishes(views: &Views, session: Option<Session>, request: &Request) -> Result<Wishes, Refusal> {
+fn wishes(views: &Views, session: Option<&Session>, request: &Request) -> Result<Wishes, Refusal> {
     let mut wishes = Wishes::default();
     for wanted in &request.channels {
         let ChannelRequest {
@@ -386,7 +392,7 @@ fn wishes(views: &Views, session: Option<Session>, request: &Request) -> Result<
     Ok(wishes)
 }
 
-fn private_right(channel: Channel, session: Option<Session>) -> Result<(), Refusal> {
+fn private_right(channel: Channel, session: Option<&Session>) -> Result<(), Refusal> {
     let name = channel.name();
     match session {
         None => Err(Refusal::authentication(format!(

@@ -2,12 +2,15 @@
 
 use core::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use everopen_domain::MemberId;
 
 /// Who a signed subscribe is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// The key that signed it.
+    pub key: Arc<str>,
     /// The member.
     pub member: MemberId,
     /// Whether the key may see the member's records: `user` and `balance`.
@@ -46,6 +49,10 @@ pub trait Authenticator: Send + Sync + 'static {
         signature: &str,
         address: IpAddr,
     ) -> Result<Session, AuthError>;
+
+    /// Whether a session of this key may go on from `address`: a key can be revoked while its
+    /// connection is open.
+    fn holds(&self, key: &str, address: IpAddr) -> bool;
 }
 
 /// Told when a connection has ended whose member had asked for cancel on disconnect.

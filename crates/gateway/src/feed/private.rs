@@ -52,11 +52,11 @@ pub(super) fn received_before(product: &Product, order: &OrderView, sequence: u6
 }
 
 /// The `user` message of an event other than a trade. `order` is as it is after the event,
-/// `remaining_before` what was left of it before; `book_sequence` is the market's last sequence.
+/// `unfilled_before` what it had not filled before, if it is amended; `book_sequence` is the market's last sequence.
 pub(super) fn order_message(
     product: &Product,
     order: &OrderView,
-    remaining_before: Quantity,
+    unfilled_before: Quantity,
     book_sequence: u64,
     time: Timestamp,
     event: &Event,
@@ -121,7 +121,7 @@ pub(super) fn order_message(
                 order.order,
                 side_name(*side),
                 product.size(*size),
-                product.size(remaining_before),
+                product.size(unfilled_before),
                 product.size(*remaining)
             );
             change_prices(&mut text, product, *old_price, *price);

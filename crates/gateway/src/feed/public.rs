@@ -3,7 +3,7 @@
 use axum::extract::ws::Utf8Bytes;
 use everopen_domain::{
     CancelReason, DoneReason, Event, OrderId, OrderType, Price, Quantity, Side, StopDirection,
-    Timestamp,
+    Timestamp, TradingPhase,
 };
 use everopen_views::clock_text::Iso;
 use everopen_views::{BookView, Decimal, OrderView, Product, Stats24h, Ticker, Views};
@@ -60,11 +60,12 @@ pub(super) fn order_terms(text: &mut String, product: &Product, order: &OrderVie
     }
 }
 
-/// What the public may know of an order's size: of an iceberg only its peak.
-fn public_size(order: &OrderView) -> Quantity {
+/// What the public may know of an order's size, or of what is left of it: of an iceberg only its
+/// peak.
+fn public_size(order: &OrderView, size: Quantity) -> Quantity {
     match order.details.display_size {
-        Quantity::ZERO => order.details.size,
-        peak => peak.min(order.details.size),
+        Quantity::ZERO => size,
+        peak => peak.min(size),
     }
 }
 
@@ -113,10 +114,12 @@ pub(super) const fn stop_name(direction: StopDirection) -> &'static str {
     }
 }
 
-/// The `full` message of an event that carries a sequence.
+/// The `full` message of an event that carries a sequence. `unfilled_before` is what an order that
+/// is amended had not filled.
 pub(super) fn full(
     product: &Product,
     views: &Views,
+    unfilled_before: Quantity,
     time: Timestamp,
     event: &Event,
 ) -> Option<Utf8Bytes> {
@@ -136,7 +139,12 @@ pub(super) fn full(
         } => {
             let view = views.order(*member, *order)?;
             head(&mut text, "received", product, *sequence, time);
-            order_terms(&mut text, product, view, public_size(view));
+            order_terms(
+                &mut text,
+                product,
+                view,
+                public_size(view, view.details.size),
+            );
         }
         Event::OrderOpened {
             order,
@@ -186,15 +194,26 @@ pub(super) fn full(
         }
         Event::OrderAmended {
             order,
+            member,
             sequence,
             side,
             old_price,
             price,
             old_visible,
             visible,
+            remaining,
+            kept_priority,
             self_trade,
             ..
         } => {
+            let (old_size, new_size) = if *self_trade && !*kept_priority {
+                // It is not in the book: its sizes go on from that of its `received`.
+                let view = views.order(*member, *order)?;
+                let of = |size| public_size(view, size);
+                (of(unfilled_before), of(*remaining))
+            } else {
+                (*old_visible, *visible)
+            };
             head(&mut text, "change", product, *sequence, time);
             put!(
                 &mut text,
@@ -205,8 +224,8 @@ pub(super) fn full(
                 if *self_trade { "STP" } else { "modify_order" },
                 order,
                 side_name(*side),
-                product.size(*old_visible),
-                product.size(*visible)
+                product.size(old_size),
+                product.size(new_size)
             );
             change_prices(&mut text, product, *old_price, *price);
         }
@@ -395,8 +414,9 @@ pub(super) fn auction(product: &Product, book: &BookView, now: Timestamp) -> Utf
         product.price(ask),
         product.volume(ask_size)
     );
+    let collecting = product.phase == TradingPhase::Auction;
     match book.indication() {
-        Some(indication) => put!(
+        Some(indication) if collecting => put!(
             &mut text,
             concat!(
                 r#","auction_state":"collection","open_price":"{}","open_size":"{}","#,
@@ -412,7 +432,8 @@ pub(super) fn auction(product: &Product, book: &BookView, now: Timestamp) -> Utf
             side_name(indication.surplus_side),
             product.size(indication.surplus)
         ),
-        None => text.push_str(r#","auction_state":"complete"}"#),
+        _ if collecting => text.push_str(r#","auction_state":"collection","can_open":"no"}"#),
+        _ => text.push_str(r#","auction_state":"complete"}"#),
     }
     text.into()
 }

@@ -11,7 +11,7 @@ use everopen_views::uuid::{account_id, profile_id, user_id};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Server};
-use crate::reader::size;
+use crate::reader::{Orders, size};
 use crate::support::Flow;
 
 fn limit(side: Side, price: u64, size: u64) -> NewOrder {
@@ -209,6 +209,7 @@ async fn subscribing_twice_does_not_double_messages() {
 /// it traded is what its end leaves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_members_messages_add_up() {
+    let mut shrunk = 0;
     for seed in 20..24 {
         let server = Server::start(FeedConfig::default()).await;
         let (mut flow, entries) = Flow::new(seed);
@@ -252,14 +253,14 @@ async fn a_members_messages_add_up() {
                 }
                 "change" => {
                     let known = left.get_mut(&id).expect("received before");
+                    assert_eq!(*known, Some(size(&message["old_size"])), "{message}");
                     *known = Some(size(&message["new_size"]));
+                    shrunk += u32::from(message["reason"] == "STP");
                 }
                 "open" => {
-                    // What self-trade prevention took off a taker is told only now.
-                    let known = left.get_mut(&id).expect("received before");
+                    let known = left.get(&id).expect("received before");
                     let remaining = size(&message["remaining_size"]);
-                    assert!(known.is_some_and(|left| left >= remaining), "{message}");
-                    *known = Some(remaining);
+                    assert_eq!(*known, Some(remaining), "{message}");
                 }
                 "done" => {
                     let left = left.remove(&id).expect("received before");
@@ -273,6 +274,77 @@ async fn a_members_messages_add_up() {
         }
         assert!(ended > 20, "the flow is lively: {ended}");
     }
+    assert!(shrunk > 3, "self-trade prevention shrinks some: {shrunk}");
+}
+
+/// The order that came is not in the book when self-trade prevention shrinks it: a reader of
+/// `full` lets the change pass, its member learns the new size.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_self_trade_prevention_shrinks_is_told_so() {
+    let (server, mut flow, mut own) = started().await;
+    let mut public = server.client().await;
+    public.subscribe(&["full"], &["BTC-USD"]).await;
+    public.next_of("subscriptions").await;
+    own.subscribe_signed("member-1", &["user"], &["BTC-USD"])
+        .await;
+    own.next_of("subscriptions").await;
+    place(&server, &mut flow, 1, limit(Side::Buy, 5_000_000, 4_000));
+    place(&server, &mut flow, 0, limit(Side::Buy, 4_999_000, 1_000));
+    place(&server, &mut flow, 1, limit(Side::Sell, 4_999_000, 10_000));
+    let kinds = |messages: &[Value]| -> Vec<String> {
+        let kind = |m: &Value| m["type"].as_str().unwrap().to_owned();
+        messages.iter().map(kind).collect()
+    };
+    let told = own.drain().await;
+    assert_eq!(
+        kinds(&told),
+        [
+            "received", "open", "received", "done", "match", "change", "open"
+        ]
+    );
+    let change = &told[5];
+    assert_eq!(change["order_id"], told[2]["order_id"]);
+    assert_eq!(change["reason"], "STP");
+    assert_eq!(change["size"], "0.006000", "the total");
+    assert_eq!(change["old_size"], "0.009000");
+    assert_eq!(change["new_size"], "0.005000");
+    assert_eq!(change["price"], "49990.00");
+    assert_eq!(told[6]["remaining_size"], change["new_size"]);
+
+    let seen = public.drain().await;
+    assert_eq!(
+        kinds(&seen[4..]),
+        ["received", "done", "match", "done", "change", "open"]
+    );
+    let public_change = &seen[8];
+    for field in [
+        "order_id", "reason", "side", "old_size", "new_size", "price",
+    ] {
+        assert_eq!(public_change[field], change[field], "{field}");
+    }
+    assert!(public_change.get("size").is_none());
+    assert!(public_change.get("user_id").is_none());
+    let mut book = Orders::default();
+    book.sequence = seen[0]["sequence"].as_u64().unwrap() - 1;
+    for message in &seen[..9] {
+        book.take(message);
+    }
+    assert_eq!(book.sorted(), [vec![], vec![]], "a change opens nothing");
+    book.take(&seen[9]);
+    assert_eq!(book.sorted()[1][0].size, 5_000);
+
+    // Of an iceberg only its peak is told.
+    let mut iceberg = limit(Side::Buy, 4_999_000, 9_000);
+    iceberg.display_size = Quantity(3_000);
+    place(&server, &mut flow, 1, iceberg);
+    let told = own.drain().await;
+    let own_change = told.iter().find(|m| m["type"] == "change").unwrap();
+    assert_eq!(own_change["old_size"], "0.009000");
+    assert_eq!(own_change["new_size"], "0.004000");
+    let seen = public.drain().await;
+    let change = seen.iter().find(|m| m["type"] == "change").unwrap();
+    assert_eq!(change["old_size"], "0.003000");
+    assert_eq!(change["new_size"], "0.003000");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -376,6 +376,27 @@ async fn orders_are_amended_replaced_listed_and_canceled_together() {
 }
 
 #[tokio::test]
+async fn a_size_that_self_trade_prevention_shrank_is_the_orders_size() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
+    place(&mut client, limit("buy", "100", "4")).await;
+    let placed = place(&mut client, limit("sell", "100", "10")).await;
+    let sizes = |order: &Value| {
+        ["status", "size", "filled_size", "remaining_size"].map(|field| order[field].clone())
+    };
+    let expected = ["open", "6.00000000", "0.00000000", "6.00000000"].map(|text| json!(text));
+    assert_eq!(sizes(&placed), expected);
+    assert_eq!(order(&mut client, &placed["id"]).await, placed);
+    let target = format!("/orders/{}", placed["id"].as_str().unwrap());
+    let same = client.signed("PUT", &target, r#"{"size":"6"}"#).await;
+    assert_eq!(same.refusal(), (400, "amendment changes nothing"));
+    let amended = client.signed("PUT", &target, r#"{"size":"5"}"#).await.ok();
+    let expected = ["open", "5.00000000", "0.00000000", "5.00000000"].map(|text| json!(text));
+    assert_eq!(sizes(&amended), expected);
+    harness.stop().await;
+}
+
+#[tokio::test]
 async fn the_venues_refusals_have_the_texts_that_clients_know() {
     let harness = Harness::start().await;
     let mut client = harness.client().await;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use everopen_gateway::Permissions;
+use everopen_gateway::{Config, Permissions};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -128,6 +128,35 @@ async fn a_signed_subscribe_is_checked_like_a_request() {
         assert_eq!(error["message"], "Authentication Failed");
         assert!(error["reason"].is_string());
     }
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn a_revoked_key_ends_its_connection_and_no_other() {
+    let config = Config {
+        keys_reload_ms: 10,
+        ..Config::demo()
+    };
+    let harness = Harness::with(config).await;
+    let lost = harness
+        .keys
+        .create(harness.member, "", Permissions::ALL, vec![])
+        .unwrap();
+    let mut theirs = connect(&harness, "/").await;
+    let mut ours = connect(&harness, "/").await;
+    for (socket, key) in [(&mut theirs, &lost), (&mut ours, &harness.key)] {
+        send(socket, signed(key, json!({}))).await;
+        next(socket, "subscriptions").await;
+    }
+    harness.keys.revoke(&lost.key).unwrap();
+    let error = next(&mut theirs, "error").await;
+    assert_eq!(error["message"], "Authentication Failed");
+    assert_eq!(error["reason"], "the key of this connection was revoked");
+    let closed = async { while let Some(Ok(_)) = theirs.next().await {} };
+    timeout(DEADLINE, closed).await.unwrap();
+    let mut client = harness.client().await;
+    let order = place(&mut client, limit("buy", "90", "1")).await;
+    assert_eq!(next(&mut ours, "received").await["order_id"], order["id"]);
     harness.stop().await;
 }
 

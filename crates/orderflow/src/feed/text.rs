@@ -26,39 +26,51 @@ impl Lines {
     }
 
     /// Offset and bytes of the next line without its line break; `None` at the end of the file. The
-    /// last line needs no line break.
+    /// last line needs no line break. Blank lines say nothing and are passed over: programs that
+    /// write such files like to end them with one.
     pub fn next<'a, R: Read>(
         &mut self,
         source: &'a mut Source<R>,
     ) -> Result<Option<(u64, &'a [u8])>, Fault> {
-        source.consume(std::mem::take(&mut self.pending));
-        self.number += 1;
+        let (offset, length) = loop {
+            source.consume(std::mem::take(&mut self.pending));
+            self.number += 1;
+            let offset = source.offset();
+            let (length, step) = self.measure(source)?;
+            if step == 0 {
+                return Ok(None);
+            }
+            self.pending = step;
+            if !matches!(&source.peek(0)?[..length], b"" | b"\r") {
+                break (offset, length);
+            }
+        };
+        let line = &source.peek(0)?[..length];
+        Ok(Some((offset, line.strip_suffix(b"\r").unwrap_or(line))))
+    }
+
+    /// Bytes of the line that the source stands at, without and with its line break.
+    fn measure<R: Read>(&self, source: &mut Source<R>) -> Result<(usize, usize), Fault> {
         let offset = source.offset();
         let mut seen = 0;
         let mut wanted = 256;
         // Look at what is buffered first; ask for more only while no line break shows.
-        let (length, step) = loop {
+        loop {
             let bytes = source.peek(wanted).map_err(|fault| self.at(fault))?;
             let window = &bytes[..bytes.len().min(LINE_LIMIT + 1)];
             if let Some(found) = window[seen..].iter().position(|&byte| byte == b'\n') {
-                break (seen + found, seen + found + 1);
+                return Ok((seen + found, seen + found + 1));
             }
             if window.len() > LINE_LIMIT {
                 let problem = Problem::LineTooLong { limit: LINE_LIMIT };
                 return Err(self.at(Fault::new(offset, problem)));
             }
             if bytes.len() < wanted {
-                break (bytes.len(), bytes.len());
+                return Ok((bytes.len(), bytes.len()));
             }
             seen = window.len();
             wanted = (window.len() + 1).max(LINE_LIMIT + 1);
-        };
-        if step == 0 {
-            return Ok(None);
         }
-        self.pending = step;
-        let line = &source.peek(0)?[..length];
-        Ok(Some((offset, line.strip_suffix(b"\r").unwrap_or(line))))
     }
 
     /// Puts the line number to a fault.

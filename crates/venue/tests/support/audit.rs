@@ -1,6 +1,7 @@
 //! An auditor who sees only events: from money movements, holds, trades and fees alone it keeps
 //! every member's balance, and compares with what the venue says; it watches sequences and trade
-//! ids for gaps, and that each command of a client gets one answer.
+//! ids for gaps, that each command of a client gets one answer, and that no order's size changes
+//! without an event that says so.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,10 @@ pub struct Auditor {
     withdrawals: BTreeMap<TransferId, (MemberId, AssetId, i128)>,
     open: BTreeMap<u64, OrderId>,
     owners: BTreeMap<u64, (MemberId, Side)>,
+    /// Size and filled of each open order that has a size.
+    sizes: BTreeMap<u64, (u64, u64)>,
+    /// A taker that self-trade prevention shrank: its open or end must be next.
+    shrunk: Option<OrderId>,
     last_transfer: u64,
     last_order: u64,
 }
@@ -44,9 +49,18 @@ impl Auditor {
                 assert!(available.0 >= 0 && held.0 >= 0);
             } else {
                 assert!(named.is_empty(), "balances come last");
+                if let Some(shrunk) = self.shrunk.take() {
+                    assert!(
+                        matches!(event, Event::OrderOpened { order, .. }
+                            | Event::OrderDone { order, .. } if *order == shrunk),
+                        "a shrunk taker rests or ends next, not {event:?}"
+                    );
+                }
+                self.account_for_size(event);
                 self.book(event);
             }
         }
+        assert_eq!(self.shrunk, None, "a shrunk taker rests or ends");
         for ((member, asset), balance) in named {
             let total = self.total.get(&(member, asset)).copied().unwrap_or(0);
             assert_eq!(
@@ -97,6 +111,84 @@ impl Auditor {
         let last = self.sequences.entry(instrument).or_default();
         assert_eq!(sequence, *last + 1, "market data sequence of {instrument}");
         *last = sequence;
+    }
+
+    /// What is left of an order is always its size without what it filled: the size changes only
+    /// by `OrderAmended`.
+    fn account_for_size(&mut self, event: &Event) {
+        let left = |sizes: &BTreeMap<u64, (u64, u64)>, order: OrderId| {
+            let (size, filled) = sizes.get(&order.sequence)?;
+            Some(size.checked_sub(*filled).expect("no more than its size"))
+        };
+        match *event {
+            Event::OrderAccepted { order, details, .. } if details.size > Quantity::ZERO => {
+                self.sizes.insert(order.sequence, (details.size.0, 0));
+            }
+            Event::OrderAmended {
+                order,
+                size,
+                old_visible,
+                visible,
+                remaining,
+                kept_priority,
+                self_trade,
+                ..
+            } => {
+                let before = left(&self.sizes, order).expect("an order with a size");
+                let kept = self.sizes.get_mut(&order.sequence).expect("known");
+                kept.0 = size.0;
+                let after = left(&self.sizes, order).expect("known");
+                assert_eq!(remaining.0, after, "{event:?}");
+                if self_trade {
+                    assert!(after < before, "{event:?} shrinks");
+                    if !kept_priority {
+                        assert_eq!(
+                            (old_visible, visible),
+                            Default::default(),
+                            "not in the book"
+                        );
+                        self.shrunk = Some(order);
+                    }
+                }
+            }
+            Event::Traded {
+                maker_order,
+                taker_order,
+                quantity,
+                maker_remaining,
+                taker_remaining,
+                auction,
+                ..
+            } => {
+                for order in [maker_order, taker_order] {
+                    if let Some(kept) = self.sizes.get_mut(&order.sequence) {
+                        kept.1 += quantity.0;
+                    }
+                }
+                let maker = left(&self.sizes, maker_order).expect("a maker has a size");
+                assert_eq!(maker_remaining.0, maker, "{event:?}");
+                match left(&self.sizes, taker_order) {
+                    // What self-trade prevention took off before is told after the trades.
+                    Some(left) if !auction => assert!(taker_remaining.0 <= left, "{event:?}"),
+                    left => assert_eq!(taker_remaining.0, left.unwrap_or(0), "{event:?}"),
+                }
+            }
+            Event::OrderOpened {
+                order, remaining, ..
+            } => assert_eq!(Some(remaining.0), left(&self.sizes, order), "{event:?}"),
+            Event::OrderDone {
+                order,
+                remaining,
+                reason,
+                ..
+            } => {
+                let left = left(&self.sizes, order).unwrap_or(0);
+                assert_eq!(remaining.0, left, "{event:?}");
+                assert!(reason != DoneReason::Filled || left == 0, "{event:?}");
+                self.sizes.remove(&order.sequence);
+            }
+            _ => {}
+        }
     }
 
     fn book(&mut self, event: &Event) {

@@ -324,13 +324,16 @@ impl Flow {
             let id = format!("client-{}", self.client_ids);
             order.client_order_id = ClientOrderId::new(id.as_bytes()).unwrap();
         }
+        // Mostly what clients get that name none.
         order.self_trade_prevention = [
+            SelfTradePrevention::DecreaseAndCancel,
+            SelfTradePrevention::DecreaseAndCancel,
             SelfTradePrevention::DecreaseAndCancel,
             SelfTradePrevention::CancelOldest,
             SelfTradePrevention::CancelNewest,
             SelfTradePrevention::CancelBoth,
             SelfTradePrevention::Allow,
-        ][self.rng.below(5) as usize];
+        ][self.rng.below(7) as usize];
         if self.rng.one_in(8) {
             order.order_type = OrderType::Market;
             order.time_in_force = TimeInForce::ImmediateOrCancel;

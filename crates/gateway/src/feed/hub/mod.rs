@@ -125,6 +125,8 @@ pub(super) struct Before {
     levels: [Option<(Side, Price, u128)>; 2],
     /// The event's orders; only looked up when someone listens to `user`.
     orders: [Option<OrderView>; 2],
+    /// What an order that is amended had not filled.
+    unfilled: Quantity,
 }
 
 impl Hub {
@@ -155,6 +157,7 @@ impl Hub {
             instrument: None,
             levels: [None; 2],
             orders: [None; 2],
+            unfilled: Quantity::ZERO,
         };
         let Some(order) = public::order_of(event) else {
             return before;
@@ -173,6 +176,12 @@ impl Hub {
         if let Event::OrderOpened { side, price, .. } = *event {
             // Besides where it was, if it was somewhere: an iceberg's next peak.
             before.levels[1] = level(side, price);
+        }
+        if let Event::OrderAmended { order, member, .. } = *event {
+            // Not what is left of it: trades tell that without what self-trade prevention has
+            // taken off, which is only told now.
+            let unfilled = views.order(member, order).map(OrderView::unfilled);
+            before.unfilled = unfilled.unwrap_or_default();
         }
         if self.market(order.instrument).wanted.has(Channel::User) {
             for (place, party) in before.orders.iter_mut().zip(parties) {
@@ -202,10 +211,10 @@ impl Hub {
             }
             Event::TradingPhaseChanged { instrument, .. } => {
                 self.send_status(views);
+                // Its end is told by what ended it: the uncross, if there is one.
                 self.send_auction(views, *instrument, time);
             }
-            Event::AuctionIndicated { instrument, .. }
-            | Event::AuctionUncrossed { instrument, .. } => {
+            Event::AuctionIndicated { instrument, .. } => {
                 self.send_auction(views, *instrument, time);
             }
             Event::BalanceChanged { member, asset, .. } => {
@@ -235,7 +244,7 @@ impl Hub {
         let market = self.market_mut(instrument);
         let sequence = public::sequence_of(event);
         if sequence != 0 {
-            let Some(full) = public::full(product, views, time, event) else {
+            let Some(full) = public::full(product, views, before.unfilled, time, event) else {
                 return;
             };
             let is_trade = matches!(event, Event::Traded { .. });
@@ -478,9 +487,9 @@ fn user_message(
     before: &Before,
 ) -> Option<Utf8Bytes> {
     let Event::Traded { auction, .. } = event else {
-        let remaining = before.orders[at].map_or(Quantity::ZERO, |order| order.remaining);
         let order = views.order(member, order)?;
-        return private::order_message(product, order, remaining, book.sequence(), time, event);
+        let unfilled = before.unfilled;
+        return private::order_message(product, order, unfilled, book.sequence(), time, event);
     };
     let rates = before.orders[at].map_or((Rate::ZERO, Rate::ZERO), |order| {
         (order.maker_rate, order.taker_rate)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
-use everopen_domain::{AssetId, InstrumentId, MemberId, Timestamp};
+use everopen_domain::{AssetId, InstrumentId, MemberId, Timestamp, TradingPhase};
 use everopen_views::{BookView, Views};
 
 use crate::feed::channel::{Channel, Channels};
@@ -286,7 +286,7 @@ impl Market {
                     outbox.push_snapshot(&text);
                 }
             }
-            Channel::Auction if !had && book.indication().is_some() => {
+            Channel::Auction if !had && product.phase == TradingPhase::Auction => {
                 outbox.push_snapshot(&public::auction(product, book, now));
             }
             _ => {}
