@@ -20,13 +20,15 @@ impl Totals {
         if let Some(rest) = line.strip_prefix("test result: ") {
             let counts = rest.split_once(". ").map_or(rest, |(_, counts)| counts);
             self.add_counts(counts.split(';'));
-        } else if let Some(rest) = line.strip_prefix('=')
-            && rest.ends_with('=')
-            && rest.contains(" in ")
-        {
-            let rest = rest.trim_matches('=').trim();
-            let counts = rest.split_once(" in ").map_or(rest, |(counts, _)| counts);
-            self.add_counts(counts.split(','));
+        } else {
+            // pytest frames its closing line unless it was told to be quiet.
+            let line = line.trim_matches('=').trim();
+            if let Some((counts, time)) = line.split_once(" in ")
+                && time.starts_with(|c: char| c.is_ascii_digit())
+                && counts.starts_with(|c: char| c.is_ascii_digit())
+            {
+                self.add_counts(counts.split(','));
+            }
         }
     }
 
@@ -200,8 +202,10 @@ mod tests {
             "tests/test_x.py ..F                     [100%]",
             "=== 1 failed, 41 passed, 2 skipped, 3 errors in 12.30s ===",
             "===== 5 passed in 0.10s =====",
+            "272 passed in 85.72s (0:01:25)",
+            "3 passed in the past, says somebody",
         ];
-        assert_eq!(totals(&lines), (46, 4, 2));
+        assert_eq!(totals(&lines), (318, 4, 2));
     }
 
     #[test]
