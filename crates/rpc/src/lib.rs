@@ -1,0 +1,2 @@
+//! Framed, bounded connections between processes over mutual TLS.
+#![forbid(unsafe_code)]
