@@ -96,7 +96,8 @@ pub(crate) fn recover(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered, Fault> {
     let bytes = config.journal.max_record_bytes;
-    if config.entry_commands * command::BYTES_MAX + entry::HEADER_BYTES > bytes as usize {
+    let command_bytes = entry::REQUEST_BYTES_MAX + command::BYTES_MAX;
+    if config.entry_commands * command_bytes + entry::HEADER_BYTES > bytes as usize {
         return Err(Fault::Config {
             commands: config.entry_commands,
             bytes,
@@ -183,10 +184,13 @@ fn apply(
     let entry = EntryReader::new(bytes).map_err(|e| refuse(e.to_string()))?;
     *time = entry.time();
     let mut commands = 0;
-    for command in entry {
-        let command = command.map_err(|e| refuse(e.to_string()))?;
-        venue.apply(*time, &command, events);
-        commands += 1;
+    for request in entry {
+        let request = request.map_err(|e| refuse(e.to_string()))?;
+        for command in request.commands() {
+            let command = command.map_err(|e| refuse(e.to_string()))?;
+            venue.apply(*time, &command, events);
+            commands += 1;
+        }
     }
     Ok(commands)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use everopen_domain::{Command, LogIndex, Timestamp};
 use everopen_journal::{AppendError, Journal};
 use everopen_venue::Venue;
-use everopen_wire::EntryWriter;
+use everopen_wire::{EntryWriter, Request as LogRequest};
 
 use crate::publisher::{Entry, Publication, Waiting};
 use crate::recovery::{Fault, Recovered, encode_state};
@@ -153,13 +153,14 @@ impl Sequencer {
         }
         self.writer.begin(now);
         if requests.is_empty() {
+            let commands = &[Command::Tick];
             self.writer
-                .push(&Command::Tick)
+                .push(&LogRequest::Internal { commands })
                 .expect("invariant: a tick fits into an entry");
         }
-        for command in requests.iter().flat_map(Request::commands) {
+        for commands in requests.iter().map(Request::commands) {
             self.writer
-                .push(command)
+                .push(&LogRequest::Internal { commands })
                 .expect("invariant: the limits of an entry in commands and in bytes agree");
         }
         let entry = self.writer.finish();
