@@ -119,8 +119,9 @@ impl Core {
                 // Whether a session is there is only certain where the log says so.
                 Known::New | Known::Unknown => {}
             }
-            command::decode_all(commands, u32::from(*count))
-                .map_err(|_| Refused::new(RefusalCode::Malformed))?;
+            if command::decode_all(commands, u32::from(*count)).any(|command| command.is_err()) {
+                return Err(Refused::new(RefusalCode::Malformed));
+            }
         }
         if self.disk_full {
             return Err(Refused::later(RefusalCode::JournalFull, FULL_RETRY_MS));

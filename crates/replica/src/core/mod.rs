@@ -207,6 +207,7 @@ impl Core {
     /// A tick of the clock has passed. After a pause, however long, at most one may be given.
     pub fn tick(&mut self) {
         self.raw.tick();
+        self.tick_agreement();
         self.keep_timeout();
     }
 

@@ -50,6 +50,11 @@ impl EntryWriter {
         self.count = 0;
     }
 
+    /// Changes the time of the entry, which its first requests may have waited for.
+    pub fn set_time(&mut self, time: Timestamp) {
+        self.bytes[4..12].copy_from_slice(&time.0.to_le_bytes());
+    }
+
     /// Appends a request.
     ///
     /// # Errors
