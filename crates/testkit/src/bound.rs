@@ -20,6 +20,8 @@ pub enum Verdict {
     Pass,
     /// It is not.
     Fail,
+    /// It is not, and this machine is not one on which it is asked for.
+    Excused,
     /// The figure or what it is compared with is missing. Never counts as passed.
     NotMeasured,
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Verdict {
         f.pad(match self {
             Self::Pass => "PASS",
             Self::Fail => "FAIL",
+            Self::Excused => "MISSED, NOT ASKED FOR HERE",
             Self::NotMeasured => "NOT MEASURED",
         })
     }
@@ -47,8 +50,8 @@ pub struct Bound {
     pub figure: Option<f64>,
     /// The limit, if it is known: it may come from another measurement of the same run.
     pub limit: Option<f64>,
-    /// What a reader must know beside it.
-    pub note: Option<String>,
+    /// Why a miss is not held against it on this machine.
+    pub excuse: Option<String>,
 }
 
 impl Bound {
@@ -61,7 +64,11 @@ impl Bound {
             Side::AtMost => figure <= limit,
             Side::AtLeast => figure >= limit,
         };
-        if held { Verdict::Pass } else { Verdict::Fail }
+        match (held, &self.excuse) {
+            (true, _) => Verdict::Pass,
+            (false, None) => Verdict::Fail,
+            (false, Some(_)) => Verdict::Excused,
+        }
     }
 
     /// As JSON.
@@ -69,7 +76,7 @@ impl Bound {
         json!({
             "what": self.what, "unit": self.unit, "figure": self.figure, "limit": self.limit,
             "side": match self.side { Side::AtMost => "at most", Side::AtLeast => "at least" },
-            "verdict": self.verdict().to_string(), "note": self.note,
+            "verdict": self.verdict().to_string(), "excuse": self.excuse,
         })
     }
 }
@@ -85,7 +92,7 @@ mod tests {
             side,
             figure,
             limit,
-            note: None,
+            excuse: None,
         }
         .verdict()
     }
@@ -96,6 +103,23 @@ mod tests {
         assert_eq!(bound(Side::AtMost, Some(1.6), Some(1.5)), Verdict::Fail);
         assert_eq!(bound(Side::AtLeast, Some(1.5), Some(1.5)), Verdict::Pass);
         assert_eq!(bound(Side::AtLeast, Some(1.4), Some(1.5)), Verdict::Fail);
+    }
+
+    #[test]
+    fn an_excuse_helps_only_what_was_measured_and_missed() {
+        let mut bound = Bound {
+            what: "p99".into(),
+            unit: "us",
+            side: Side::AtMost,
+            figure: Some(2.0),
+            limit: Some(1.0),
+            excuse: Some("two cores".into()),
+        };
+        assert_eq!(bound.verdict(), Verdict::Excused);
+        bound.figure = Some(0.5);
+        assert_eq!(bound.verdict(), Verdict::Pass);
+        bound.figure = None;
+        assert_eq!(bound.verdict(), Verdict::NotMeasured);
     }
 
     #[test]

@@ -33,6 +33,6 @@ pub use allocator::{CountingAllocator, allocations};
 pub use bench::{Args, Engine, MakeEngine, bench};
 pub use bound::{Bound, Side, Verdict};
 pub use floor::Floor;
-pub use machine::Machine;
+pub use machine::{Machine, file_system};
 pub use report::{Report, Row, Spread};
 pub use timing::{Latency, Timed, latencies, thread_cpu_ns, timer_cost_ns};
