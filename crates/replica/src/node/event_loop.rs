@@ -462,12 +462,7 @@ impl Inner {
         match step {
             Step::Entry(entry) => {
                 self.commands += entry.commands;
-                self.ring.push(Recent {
-                    index: entry.index,
-                    time: entry.time,
-                    count: entry.events.len() as u32,
-                    encoded: entry.encoded,
-                });
+                self.ring.push(Recent::of(&entry));
                 self.backlog.push_back(Publication::Entry {
                     index: entry.index,
                     time: entry.time,

@@ -6,6 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use everopen_domain::Timestamp;
 
+use crate::state::AppliedEntry;
+
 /// Bytes of recent entries kept for followers that come or come back.
 const RING_BYTES: usize = 64 << 20;
 /// What an entry costs beside its events.
@@ -18,6 +20,17 @@ pub(super) struct Recent {
     pub time: Timestamp,
     pub count: u32,
     pub encoded: Bytes,
+}
+
+impl Recent {
+    pub fn of(entry: &AppliedEntry) -> Self {
+        Self {
+            index: entry.index,
+            time: entry.time,
+            count: entry.events.len() as u32,
+            encoded: entry.encoded.clone(),
+        }
+    }
 }
 
 /// The newest entries.

@@ -6,6 +6,7 @@ mod clients;
 mod disk;
 mod event_loop;
 mod follow;
+mod machine;
 mod peers;
 mod publisher;
 mod tickets;
@@ -116,6 +117,7 @@ impl Node {
         let started = Instant::now();
         let from = core.state().index;
         let mut writes = Vec::new();
+        let mut ring = follow::Ring::default();
         while core.state().index < commit {
             let effects = core.turn(Timestamp::ZERO)?;
             writes.extend(effects.writes);
@@ -123,6 +125,7 @@ impl Node {
                 if let core::Step::Entry(entry) = step {
                     report.entries_replayed += 1;
                     report.commands_replayed += entry.commands;
+                    ring.push(follow::Recent::of(&entry));
                     reader.applied(&Applied {
                         index: everopen_domain::LogIndex(entry.index),
                         time: entry.time,
@@ -152,6 +155,7 @@ impl Node {
             core,
             hub,
             threads,
+            ring,
             found.snapshot.clone(),
             Arc::clone(&shown),
         );
@@ -237,7 +241,6 @@ struct Threads {
     publications: Option<std::sync::mpsc::SyncSender<publisher::Publication>>,
     published: std::sync::mpsc::Receiver<publisher::Published>,
     publisher: Option<JoinHandle<Result<(), Fault>>>,
-    snapshots_dir: std::path::PathBuf,
 }
 
 impl Threads {
@@ -284,7 +287,6 @@ impl Threads {
             publications: Some(publications),
             published,
             publisher: Some(publisher),
-            snapshots_dir: std::path::PathBuf::new(),
         })
     }
 }
