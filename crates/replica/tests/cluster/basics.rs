@@ -119,7 +119,10 @@ fn one_replica_alone_is_a_cluster() {
     cluster.stop(1);
     cluster.start(1);
     let mut client = open_leader(&cluster, 1);
-    assert!(matches!(client.submit(1, &[asset(3)]), Reply::Outcome { .. }));
+    assert!(matches!(
+        client.submit(1, &[asset(3)]),
+        Reply::Outcome { .. }
+    ));
 }
 
 #[test]
@@ -138,11 +141,11 @@ fn a_new_replica_takes_over_the_state_and_becomes_a_voter() {
     let question = json!({ "ask": "add", "node": 4, "address": address.to_string() });
     assert!(matches!(client.call(&question), Reply::Call(true, _)));
     cluster.settled();
-    assert_eq!(cluster.nodes[&4].status()["role"], "learner");
+    cluster.wait("a learner", |c| c.nodes[&4].status()["role"] == "learner");
     let promoted = client.call(&json!({ "ask": "promote", "node": 4 }));
     assert!(matches!(promoted, Reply::Call(true, _)), "{promoted:?}");
     cluster.settled();
-    assert_eq!(cluster.nodes[&4].status()["role"], "follower");
+    cluster.wait("a voter", |c| c.nodes[&4].status()["role"] == "follower");
     // Its vote counts: with two of four gone there is no majority, with one of four there is.
     let leader = cluster.leader();
     let other = (1..=3).find(|node| *node != leader).expect("one");

@@ -119,7 +119,11 @@ impl Cluster {
             {
                 return leaders[0];
             }
-            assert!(Instant::now() < deadline, "no leader: {:?}", self.statuses());
+            assert!(
+                Instant::now() < deadline,
+                "no leader: {:?}",
+                self.statuses()
+            );
             std::thread::park_timeout(Duration::from_millis(5));
         }
     }
@@ -165,7 +169,11 @@ pub struct Client {
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
-    Outcome { index: u64, count: u32, events: Vec<u8> },
+    Outcome {
+        index: u64,
+        count: u32,
+        events: Vec<u8>,
+    },
     Opened(u64),
     ReadAt(u64),
     Call(bool, Value),
@@ -237,9 +245,7 @@ impl Client {
                             Message::SessionOpened { request, client } => {
                                 (request, Reply::Opened(client))
                             }
-                            Message::ReadAt { request, index } => {
-                                (request, Reply::ReadAt(index.0))
-                            }
+                            Message::ReadAt { request, index } => (request, Reply::ReadAt(index.0)),
                             Message::Refused {
                                 request,
                                 code,
