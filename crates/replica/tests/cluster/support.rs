@@ -24,6 +24,7 @@ pub struct Cluster {
     pub voters: BTreeMap<u64, String>,
     pub nodes: BTreeMap<u64, Node>,
     pub snapshot_every_bytes: u64,
+    pub cluster: [u8; 16],
 }
 
 impl Cluster {
@@ -35,6 +36,7 @@ impl Cluster {
             voters: BTreeMap::new(),
             nodes: BTreeMap::new(),
             snapshot_every_bytes: 64 << 20,
+            cluster: CLUSTER,
         };
         for node in 1..=size {
             let address = cluster.reserve(node);
@@ -67,7 +69,7 @@ impl Cluster {
         let mut log = journal::Config::new(dir);
         log.segment_bytes = 4 << 20;
         log.retain_log = journal::RetainLog::SinceOldestSnapshot;
-        let mut config = Config::new(node, CLUSTER, log, Security::Plain);
+        let mut config = Config::new(node, self.cluster, log, Security::Plain);
         config.advertise = self.addresses[&node].to_string();
         if self.voters.contains_key(&node) {
             config.voters.clone_from(&self.voters);
