@@ -1,13 +1,14 @@
 //! Decoders: whatever bytes come, the answer is a value or an error, and a value goes back to the same bytes.
 
 use everopen_domain::{
-    Amount, AssetId, Command, Event, InstrumentId, MemberId, NewOrder, OrderId, OrderTarget,
-    OrderType, Price, Quantity, Side, Stop, StopDirection, Timestamp, TradeId,
+    Amount, AssetId, Command, Event, InstrumentId, LogIndex, MemberId, NewOrder, OrderId,
+    OrderTarget, OrderType, Price, Quantity, Side, Stop, StopDirection, Timestamp, TradeId,
 };
 use everopen_journal::{Tail, scan};
 use everopen_orderflow::feed::{Feed, Format, Options};
-use everopen_wire::entry::HEADER_BYTES;
-use everopen_wire::{EntryReader, EntryWriter, command, event, snapshot, state_hash};
+use everopen_wire::entry::{EntryWriterV1, HEADER_BYTES, REQUEST_BYTES_MAX};
+use everopen_wire::message::{DigestKind, Message, RefusalCode, Role};
+use everopen_wire::{EntryReader, EntryWriter, Request, command, event, snapshot, state_hash};
 use std::io::Read;
 
 /// One command.
@@ -43,22 +44,60 @@ pub fn wire_event(data: &[u8]) {
     );
 }
 
-/// A log entry: a time and some commands.
+/// A log entry, of every version: a time and some requests.
 pub fn wire_entry(data: &[u8]) {
     let Ok(reader) = EntryReader::new(data) else {
         return;
     };
-    let mut writer = EntryWriter::new(data.len() + HEADER_BYTES + command::BYTES_MAX);
+    let mut writer =
+        EntryWriter::new(data.len() + HEADER_BYTES + REQUEST_BYTES_MAX + command::BYTES_MAX);
     writer.begin(reader.time());
-    for result in reader {
-        match result {
-            Ok(command) => writer
-                .push(&command)
-                .expect("an entry of the same size has room"),
-            Err(_) => return,
+    let mut v1 = EntryWriterV1::new(reader.time());
+    let version = reader.version();
+    for request in reader {
+        let Ok(request) = request else {
+            return;
+        };
+        let commands: Vec<_> = request.commands().take(data.len() + 1).collect();
+        for command in &commands {
+            match command {
+                Ok(command) => v1.push(command),
+                Err(_) => return,
+            }
+        }
+        if version > 1 {
+            let count = u16::try_from(commands.len()).expect("the count of a request is two bytes");
+            writer
+                .push_encoded(request.origin(), count, request.commands().bytes())
+                .expect("an entry of the same size has room");
         }
     }
-    assert_eq!(writer.finish(), data, "one value, one form");
+    let again = match version {
+        1 => v1.finish(),
+        _ => writer.finish().to_vec(),
+    };
+    assert_eq!(again, data, "one value, one form");
+}
+
+/// A message between processes.
+pub fn wire_message(data: &[u8]) {
+    if let Ok(message) = Message::decode(data) {
+        let mut again = Vec::new();
+        message.encode(&mut again);
+        assert_eq!(again, data, "one value, one form: {message:?}");
+        match message {
+            Message::Submit {
+                count, commands, ..
+            } => {
+                let read = command::decode_all(commands, count.into());
+                assert!(read.count() <= usize::from(count) + 1);
+            }
+            Message::Outcome { events, .. } | Message::Entry { events, .. } => {
+                assert!(event::decode_all(events).count() <= events.len());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A snapshot of the venue, which the venue takes or refuses.
@@ -282,19 +321,85 @@ pub fn event_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Entries with no, one and all of the commands above.
+/// Entries with no, one and all of the commands above, of both versions.
 pub fn entry_seeds() -> Vec<Vec<u8>> {
     let commands = some_commands();
-    [0, 1, commands.len()]
-        .map(|count| {
-            let mut writer = EntryWriter::new(1 << 16);
-            writer.begin(Timestamp(1_700_000_000_000_000_000));
-            for command in &commands[..count] {
-                writer.push(command).expect("a few commands fit");
-            }
-            writer.finish().to_vec()
-        })
-        .into()
+    let time = Timestamp(1_700_000_000_000_000_000);
+    let mut seeds = Vec::new();
+    for count in [0, 1, commands.len()] {
+        let commands = &commands[..count];
+        let mut v1 = EntryWriterV1::new(time);
+        commands.iter().for_each(|command| v1.push(command));
+        seeds.push(v1.finish());
+        let mut writer = EntryWriter::new(1 << 16);
+        writer.begin(time);
+        for request in [
+            Request::OpenSession { nonce: 5 },
+            Request::Internal { commands },
+            Request::Session {
+                client: 1,
+                sequence: 2,
+                behind: 1,
+                commands,
+            },
+        ] {
+            writer.push(&request).expect("a few commands fit");
+        }
+        seeds.push(writer.finish().to_vec());
+    }
+    seeds
+}
+
+/// Messages of several kinds.
+pub fn message_seeds() -> Vec<Vec<u8>> {
+    let commands = command_seeds();
+    let events = event_seeds();
+    let messages = [
+        Message::Hello {
+            protocol: 1,
+            role: Role::Client,
+            node: 0,
+            cluster: [1; 16],
+            logic_min: 1,
+            logic_max: 2,
+            address: "127.0.0.1:7001",
+            build: "0.1.0",
+        },
+        Message::Submit {
+            request: 1,
+            client: 2,
+            sequence: 3,
+            behind: 1,
+            count: 1,
+            commands: &commands[0],
+        },
+        Message::Outcome {
+            request: 1,
+            index: LogIndex(9),
+            time: Timestamp(10),
+            count: 1,
+            events: &events[0],
+        },
+        Message::Refused {
+            request: 1,
+            code: RefusalCode::NotLeader,
+            retry_after_ms: 5,
+            leader: 2,
+            leader_address: "127.0.0.1:7002",
+        },
+        Message::Digest {
+            index: LogIndex(4),
+            hash: [7; 16],
+            kind: DigestKind::State,
+        },
+    ];
+    let mut seeds = Vec::new();
+    for message in messages {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        seeds.push(bytes);
+    }
+    seeds
 }
 
 /// The state of an empty venue and of one that was used.

@@ -40,6 +40,11 @@ pub const TARGETS: &[Target] = &[
         seeds: decoders::entry_seeds,
     },
     Target {
+        name: "wire_message",
+        run: decoders::wire_message,
+        seeds: decoders::message_seeds,
+    },
+    Target {
         name: "wire_snapshot",
         run: decoders::wire_snapshot,
         seeds: decoders::snapshot_seeds,

@@ -47,6 +47,7 @@ targets! {
     wire_command: 100_000,
     wire_event: 50_000,
     wire_entry: 50_000,
+    wire_message: 50_000,
     wire_snapshot: 20_000,
     itch: 50_000,
     lobster: 50_000,
@@ -77,6 +78,7 @@ fn every_target_is_tested_here_and_has_a_program() {
 #[test]
 fn seeds_are_accepted_by_their_decoders() {
     use everopen_orderflow::{bitstamp, itch, lobster};
+    use everopen_wire::message::Message;
     use everopen_wire::{EntryReader, command, event, snapshot};
 
     let all = |name: &str, accepts: &dyn Fn(&[u8]) -> bool| {
@@ -91,8 +93,11 @@ fn seeds_are_accepted_by_their_decoders() {
         event::decode_all(seed).all(|event| event.is_ok())
     });
     all("wire_entry", &|seed| {
-        EntryReader::new(seed).is_ok_and(|mut entry| entry.all(|c| c.is_ok()))
+        EntryReader::new(seed).is_ok_and(|mut entry| {
+            entry.all(|request| request.is_ok_and(|r| r.commands().all(|c| c.is_ok())))
+        })
     });
+    all("wire_message", &|seed| Message::decode(seed).is_ok());
     all("wire_snapshot", &|seed| snapshot::decode(seed).is_ok());
     all("journal_scan", &|seed| {
         everopen_journal::scan(seed).frames > 0

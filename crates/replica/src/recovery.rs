@@ -1,15 +1,21 @@
-//! How a replica comes back: newest good snapshot, then the log.
+//! How a replica comes back: the newest good snapshot, then the journal's records after it.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
-use std::time::Instant;
 
-use everopen_domain::{Event, LogIndex, Timestamp};
-use everopen_journal::{self as journal, AppendError, Journal, TornTail};
+use everopen_domain::LogIndex;
+use everopen_journal::{self as journal, AppendError, Journal, Recovery, TornTail};
 use everopen_venue::Venue;
-use everopen_wire::{EntryReader, StateHash, command, entry, snapshot, state_hash};
+use everopen_wire::snapshot as wire_snapshot;
+use raft::eraftpb::{ConfState, HardState};
 
-use crate::{Applied, Config, Reader};
+use crate::core::Stop;
+use crate::record::{self, Record};
+use crate::snapshot::{self, Content, Descriptor};
+use crate::state::State;
+use crate::storage::Log;
+use crate::{Applied, Reader};
 
 /// Why a replica does not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +23,7 @@ pub enum Fault {
     /// The journal's fault.
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    /// The journal could not take an entry.
+    /// The journal could not take a record.
     #[error("append to the log")]
     Append(#[source] AppendError),
     /// A snapshot's bytes passed their checksum but are not a state of this version.
@@ -28,22 +34,49 @@ pub enum Fault {
         /// What is wrong with it.
         detail: String,
     },
-    /// An entry's bytes passed their checksum but are no commands of this version.
-    #[error("entry {index} of the log can't be read: {detail}")]
-    Entry {
-        /// The entry.
-        index: u64,
+    /// A record's bytes passed their checksum but are none of this version.
+    #[error("record {place} of the journal can't be read: {detail}")]
+    Record {
+        /// Its place.
+        place: u64,
         /// What is wrong with it.
         detail: String,
     },
-    /// The limits contradict each other.
-    #[error("an entry of {commands} commands may not fit into a record of {bytes} bytes")]
-    Config {
-        /// `entry_commands`.
-        commands: usize,
-        /// The journal's `max_record_bytes`.
-        bytes: u32,
+    /// Entries are missing between a snapshot and the records after it.
+    #[error(
+        "entry {index} follows entry {last} in the journal: the snapshot between them is damaged. \
+         Remove this replica from the cluster and add it anew"
+    )]
+    Gap {
+        /// The entry found.
+        index: u64,
+        /// The last one before.
+        last: u64,
     },
+    /// The log is another cluster's.
+    #[error("the log belongs to cluster {found}, this replica to {expected}")]
+    OtherCluster {
+        /// The log's cluster.
+        found: String,
+        /// This replica's.
+        expected: String,
+    },
+    /// In memory mode the machine stopped without a clean end: acknowledged entries may be gone.
+    #[error(
+        "this replica acknowledged entries in memory and its machine stopped before they were on \
+         the disk: it must not come back with this log. Remove it from the cluster, delete {}, and \
+         add it as a new learner", dir.display()
+    )]
+    LostMemory {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// The rules forbid going on.
+    #[error(transparent)]
+    Stop(#[from] Stop),
+    /// The network could not be set up.
+    #[error("set up the network")]
+    Network(#[source] io::Error),
     /// A thread could not be started.
     #[error("start a thread")]
     Thread(#[source] io::Error),
@@ -82,31 +115,56 @@ pub struct Report {
     pub bad_snapshots: Vec<String>,
 }
 
-/// What the sequencer starts from.
-pub(crate) struct Recovered {
-    pub venue: Venue,
-    pub journal: Journal,
-    pub time: Timestamp,
-    pub report: Report,
+/// What a replica starts from if it has no log.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// This replica.
+    pub node: u64,
+    /// Its cluster.
+    pub cluster: [u8; 16],
+    /// The first voters, with their addresses; none when this replica joins a cluster that runs.
+    pub voters: BTreeMap<u64, String>,
 }
 
-pub(crate) fn recover(
-    config: &Config,
-    reader: &mut impl Reader,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Recovered, Fault> {
-    let bytes = config.journal.max_record_bytes;
-    if config.entry_commands * command::BYTES_MAX + entry::HEADER_BYTES > bytes as usize {
-        return Err(Fault::Config {
-            commands: config.entry_commands,
-            bytes,
-        });
+/// What a core starts from.
+pub struct Recovered {
+    pub(crate) state: State,
+    pub(crate) log: Log,
+    /// Records in the journal.
+    pub(crate) place: u64,
+}
+
+impl Recovered {
+    /// The last entry that was known to be committed.
+    pub fn commit_index(&self) -> u64 {
+        self.log.hard_state().commit
     }
-    let (journal, recovery) = Journal::open(config.journal.clone())?;
+
+    /// The last entry of the log.
+    pub fn last_index(&self) -> u64 {
+        self.log.last_index()
+    }
+
+    /// The state as of the snapshot; later entries are applied by the core.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+/// Reads an open journal; a new one is given its first state.
+///
+/// # Errors
+/// A [`Fault`] that says what is wrong with it.
+pub fn recover(
+    journal: &mut Journal,
+    found: &Recovery,
+    origin: &Origin,
+    reader: &mut impl Reader,
+    logic_max: u16,
+) -> Result<(Recovered, Report), Fault> {
     let mut report = Report {
-        last_index: recovery.last_index,
-        torn_tail: recovery.torn_tail.clone(),
-        bad_snapshots: recovery
+        torn_tail: found.torn_tail.clone(),
+        bad_snapshots: found
             .bad_snapshots
             .iter()
             .map(|bad| {
@@ -120,105 +178,186 @@ pub(crate) fn recover(
             .collect(),
         ..Report::default()
     };
-    let mut venue = Venue::new();
-    let mut time = Timestamp::ZERO;
-    if let Some(newest) = &recovery.snapshot {
+    let mut hard_state = HardState::default();
+    let mut start = None;
+    let mut descriptor = None;
+    let mut after = 0;
+    if let Some(newest) = &found.snapshot {
         let refuse = |detail: String| Fault::Snapshot {
             file: newest.path.clone(),
             detail,
         };
-        let bytes = newest.read()?;
-        let (state, checkpoint) = split_state(&bytes).map_err(refuse)?;
-        let state = snapshot::decode(state).map_err(|e| refuse(e.to_string()))?;
-        venue = Venue::restore(&state).map_err(|e| refuse(e.to_string()))?;
-        reader.restore(checkpoint).map_err(refuse)?;
-        time = state.time;
-        report.snapshot_index = newest.index;
+        after = newest.index;
+        let content = newest.read()?;
+        match snapshot::split(&content).map_err(|e| refuse(e.to_string()))? {
+            Content::Current {
+                hard_state: own,
+                bytes,
+            } => {
+                let (state, checkpoint) = State::decode(bytes).map_err(refuse)?;
+                if state.cluster != origin.cluster {
+                    return Err(Fault::OtherCluster {
+                        found: hex(&state.cluster),
+                        expected: hex(&origin.cluster),
+                    });
+                }
+                reader.restore(checkpoint).map_err(refuse)?;
+                hard_state = own;
+                descriptor = Some(Descriptor::of(bytes, newest.index));
+                start = Some(state);
+            }
+            Content::Legacy { venue, checkpoint } => {
+                let venue = wire_snapshot::decode(venue).map_err(|e| refuse(e.to_string()))?;
+                let mut state = alone(origin);
+                state.time = venue.time;
+                state.venue = Venue::restore(&venue).map_err(|e| refuse(e.to_string()))?;
+                (state.index, state.term) = (newest.index, 1);
+                reader.restore(checkpoint).map_err(refuse)?;
+                start = Some(state);
+            }
+        }
+        report.snapshot_index = start.as_ref().map_or(0, |state| state.index);
     }
-    let started = Instant::now();
-    let total = recovery.last_index - report.snapshot_index;
-    let mut log = journal.replay(report.snapshot_index)?;
-    let mut events = Vec::new();
-    while let Some((index, bytes)) = log.next_record()? {
-        report.bytes_replayed += bytes.len() as u64;
-        report.commands_replayed += apply(&mut venue, &mut time, index, bytes, &mut events)?;
-        reader.applied(&Applied {
-            index: LogIndex(index),
-            time,
-            events: &events,
-        });
-        report.entries_replayed += 1;
-        if report.entries_replayed.is_multiple_of(1024) {
-            progress(Progress {
-                done: report.entries_replayed,
-                total,
+    let mut legacy = start.is_some() && descriptor.is_none();
+    let mut log: Option<Log> = None;
+    let mut records = journal.replay(after)?;
+    while let Some((place, bytes)) = records.next_record()? {
+        let refuse = |detail: String| Fault::Record { place, detail };
+        if record::is_legacy(bytes) {
+            // The only voter wrote it, so it is committed.
+            legacy = true;
+            let state = start.get_or_insert_with(|| alone(origin));
+            if place != state.index + 1 {
+                return Err(Fault::Gap {
+                    index: place,
+                    last: state.index,
+                });
+            }
+            let applied = state
+                .apply(place, 1, bytes, logic_max)
+                .map_err(|e| Fault::Stop(e.into()))?;
+            reader.applied(&Applied {
+                index: LogIndex(place),
+                time: applied.time,
+                events: &applied.events,
             });
+            report.entries_replayed += 1;
+            report.commands_replayed += applied.commands;
+            report.bytes_replayed += bytes.len() as u64;
+            continue;
+        }
+        match record::decode(place, bytes).map_err(|e| refuse(e.to_string()))? {
+            Record::HardState(state) => hard_state = state,
+            Record::Installed { .. } => {}
+            Record::Entry(entry) => {
+                let base = start.as_ref().map_or((0, 0), |state| (state.index, state.term));
+                let log = log.get_or_insert_with(|| {
+                    Log::new(base.0, base.1, ConfState::default(), HardState::default())
+                });
+                if entry.index > log.last_index() + 1 {
+                    return Err(Fault::Gap {
+                        index: entry.index,
+                        last: log.last_index(),
+                    });
+                }
+                if entry.index > log.base_index() {
+                    log.append(entry, place);
+                }
+            }
         }
     }
-    drop(log);
-    report.replay_time = started.elapsed();
-    progress(Progress {
-        done: report.entries_replayed,
-        total,
-    });
-    Ok(Recovered {
-        venue,
-        journal,
-        time,
-        report,
-    })
-}
-
-/// Applies one entry; `events` holds what happened in it afterwards. Returns how many commands it
-/// held.
-fn apply(
-    venue: &mut Venue,
-    time: &mut Timestamp,
-    index: u64,
-    bytes: &[u8],
-    events: &mut Vec<Event>,
-) -> Result<u64, Fault> {
-    events.clear();
-    let refuse = |detail: String| Fault::Entry { index, detail };
-    let entry = EntryReader::new(bytes).map_err(|e| refuse(e.to_string()))?;
-    *time = entry.time();
-    let mut commands = 0;
-    for command in entry {
-        let command = command.map_err(|e| refuse(e.to_string()))?;
-        venue.apply(*time, &command, events);
-        commands += 1;
+    drop(records);
+    let fresh = start.is_none();
+    let state = match start {
+        Some(state) => state,
+        None if origin.voters.is_empty() => {
+            State::new(origin.cluster, ConfState::default(), BTreeMap::new())
+        }
+        None => {
+            let conf = ConfState {
+                voters: origin.voters.keys().copied().collect(),
+                ..ConfState::default()
+            };
+            let mut state = State::new(origin.cluster, conf, origin.voters.clone());
+            // An entry that nobody wrote: a replica that joins later has less than this, and so is
+            // sent the whole state, which names the first voters.
+            state.pass(1, 1);
+            state
+        }
+    };
+    if legacy {
+        hard_state.term = hard_state.term.max(1);
     }
-    Ok(commands)
+    if fresh && !origin.voters.is_empty() || legacy && log.is_none() {
+        hard_state.commit = state.index;
+        hard_state.term = hard_state.term.max(1);
+        let stored = first_snapshot(journal, &state, &hard_state, reader)?;
+        descriptor = Some(stored);
+    }
+    let mut log = log.unwrap_or_else(|| {
+        Log::new(
+            state.index,
+            state.term,
+            ConfState::default(),
+            HardState::default(),
+        )
+    });
+    log.set_conf(state.conf.clone());
+    hard_state.commit = hard_state
+        .commit
+        .max(state.index)
+        .min(log.last_index());
+    log.set_hard_state(hard_state);
+    if let Some(descriptor) = descriptor {
+        log.set_snapshot(snapshot::described(&state, &descriptor));
+    }
+    report.last_index = if fresh { 0 } else { log.last_index() };
+    let recovered = Recovered {
+        place: journal.last_index(),
+        state,
+        log,
+    };
+    Ok((recovered, report))
 }
 
-/// A snapshot file holds the venue's state, its length before it, and then the reader's state.
-pub(crate) fn encode_state(venue: &Venue, reader: &[u8], out: &mut dyn Write) -> io::Result<()> {
-    let mut state = Vec::new();
-    snapshot::encode(&venue.snapshot(), &mut state);
-    out.write_all(&(state.len() as u64).to_le_bytes())?;
-    out.write_all(&state)?;
-    out.write_all(reader)
+/// The state of a venue of version 0.1.0: one replica is the whole cluster.
+fn alone(origin: &Origin) -> State {
+    let conf = ConfState {
+        voters: vec![origin.node],
+        ..ConfState::default()
+    };
+    let nodes = origin
+        .voters
+        .iter()
+        .filter(|(node, _)| **node == origin.node)
+        .map(|(node, address)| (*node, address.clone()))
+        .collect();
+    State::new(origin.cluster, conf, nodes)
 }
 
-fn split_state(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
-    let (length, rest) = bytes
-        .split_first_chunk::<8>()
-        .ok_or("shorter than its own header".to_string())?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|e| e.to_string())?;
-    rest.split_at_checked(length)
-        .ok_or_else(|| "shorter than it says".to_string())
+/// Stores a state at a place of its own in the journal.
+fn first_snapshot(
+    journal: &mut Journal,
+    state: &State,
+    hard_state: &HardState,
+    reader: &mut impl Reader,
+) -> Result<Descriptor, Fault> {
+    let mut bytes = Vec::new();
+    record::put_installed(state.index, state.term, &mut bytes);
+    let place = journal.append(&bytes).map_err(Fault::Append)?;
+    let mut bytes = Vec::new();
+    record::put_hard_state(hard_state, &mut bytes);
+    journal.append(&bytes).map_err(Fault::Append)?;
+    journal.commit()?;
+    let portable = snapshot::encode(state, &reader.checkpoint());
+    let header = snapshot::header(hard_state);
+    journal.snapshots().write_with(place, |out| {
+        out.write_all(&header)?;
+        out.write_all(&portable)
+    })?;
+    Ok(Descriptor::of(&portable, place))
 }
 
-/// Reads the whole log of a stopped replica and returns the state hash at its end, so that two
-/// logs, versions or machines can be compared.
-///
-/// # Errors
-/// A [`Fault`] as [`crate::Replica::open`].
-pub fn verify(
-    config: &Config,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(Report, StateHash), Fault> {
-    let recovered = recover(config, &mut (), progress)?;
-    let hash = state_hash(&recovered.venue.snapshot());
-    Ok((recovered.report, hash))
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -79,11 +79,75 @@ pub fn encode(command: &Command, out: &mut Vec<u8>) {
 /// [`DecodeError`] when they are not exactly one command.
 pub fn decode(bytes: &[u8]) -> Result<Command, DecodeError> {
     let mut input = Input::new(bytes);
-    let command = get(&mut input)?;
+    let command = get_frame(&mut input)?;
     input.finish()?;
     Ok(command)
 }
 
-pub(crate) fn get(input: &mut Input<'_>) -> Result<Command, DecodeError> {
-    get_frame(input)
+/// The `count` commands that `bytes` are, one after the other.
+pub fn decode_all(bytes: &[u8], count: u32) -> Commands<'_> {
+    Commands::over(Input::new(bytes), count)
+}
+
+/// Reads commands: an iterator that ends after the first error. Bytes after the last command are
+/// an error, too.
+#[derive(Clone, Debug)]
+pub struct Commands<'a> {
+    input: Input<'a>,
+    left: u32,
+    ended: bool,
+}
+
+impl<'a> Commands<'a> {
+    pub(crate) const fn over(input: Input<'a>, count: u32) -> Self {
+        Self {
+            input,
+            left: count,
+            ended: false,
+        }
+    }
+
+    /// How many commands are still to come, if the bytes are what they say.
+    pub const fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// The bytes of the commands that are still to come.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.input.rest()
+    }
+}
+
+impl Iterator for Commands<'_> {
+    type Item = Result<Command, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        if self.left == 0 {
+            self.ended = true;
+            return self.input.finish().err().map(Err);
+        }
+        self.left -= 1;
+        let command = get_frame(&mut self.input);
+        self.ended = command.is_err();
+        Some(command)
+    }
+}
+
+impl core::iter::FusedIterator for Commands<'_> {}
+
+/// Whether the input can hold that many commands: each takes at least four bytes.
+pub(crate) const fn may_hold(input: &Input<'_>, count: u32) -> bool {
+    count as u64 * 4 <= input.remaining() as u64
+}
+
+/// Passes over a command without looking at its body.
+#[inline]
+pub(crate) fn skip(input: &mut Input<'_>) -> Result<(), DecodeError> {
+    let [_, _, low, high] = input.array()?;
+    input.take(usize::from(u16::from_le_bytes([low, high])))?;
+    Ok(())
 }

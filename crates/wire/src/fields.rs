@@ -20,9 +20,9 @@
 use everopen_domain::snapshot::AccountOwner;
 use everopen_domain::{
     Amount, AssetId, CancelReason, DoneReason, FeeScheduleId, FeeTier, FeeTiers, Instrument,
-    InstrumentId, InstrumentLimits, MemberId, MemberLimits, OrderId, OrderLimits, OrderTarget,
-    OrderType, Price, Quantity, Rate, RejectReason, SelfTradePrevention, Side, Stop, StopDirection,
-    Text, TimeInForce, Timestamp, TradeId, TradingPhase, TransferId,
+    InstrumentId, InstrumentLimits, LogIndex, MemberId, MemberLimits, OrderId, OrderLimits,
+    OrderTarget, OrderType, Price, Quantity, Rate, RejectReason, SelfTradePrevention, Side, Stop,
+    StopDirection, Text, TimeInForce, Timestamp, TradeId, TradingPhase, TransferId,
 };
 
 use crate::DecodeError;
@@ -33,6 +33,7 @@ wire_newtype!(
     AssetId,
     FeeScheduleId,
     InstrumentId,
+    LogIndex,
     MemberId,
     Price,
     Quantity,

@@ -1,14 +1,15 @@
-//! The bytes of every command, event, snapshot and log entry, by version.
+//! The bytes of every command, event, snapshot, log entry and message, by version.
 //!
 //! | What | Where | Used by |
 //! |---|---|---|
 //! | a command | [`command`] | log entries |
-//! | an entry of the log: a time and some commands | [`entry`] | the journal's records |
+//! | an entry of the log: a time and some requests | [`entry`] | the journal's records |
 //! | an event | [`event`] | the hash of all events, readers of the log |
 //! | the venue's state | [`snapshot`] | snapshots, the state hash |
+//! | what processes send each other | [`message`] | replicas, clients |
 //! | hashes of events and state | [`hash`] | whoever compares two machines |
 //!
-//! ## Rules of the format, version 1
+//! ## Rules of the format
 //! - Numbers are little-endian and of fixed width; signed ones are in two's complement.
 //! - A text is one byte of length, then that many bytes. A flag is one byte, 0 or 1. An enum is one
 //!   byte with the number in [`fields`]. An optional value is a byte 0, or a byte 1 and the value.
@@ -24,7 +25,7 @@
 //! - **INV-WIRE-2**: decoding never panics and never allocates more than a small multiple of the
 //!   bytes given, whatever they are; it answers with a value or a [`DecodeError`].
 //! - **INV-WIRE-3**: a decoder takes all bytes given or fails.
-//! - **INV-WIRE-4**: encoding and decoding commands, events and entries allocates nothing, once
+//! - **INV-WIRE-4**: encoding and decoding commands, events, entries and messages allocates nothing, once
 //!   the buffers of the caller have grown to their size.
 #![cfg_attr(not(any(test, feature = "strategies")), no_std)]
 #![forbid(unsafe_code)]
@@ -38,14 +39,12 @@ pub mod entry;
 pub mod event;
 pub mod fields;
 pub mod hash;
+pub mod message;
 mod order;
 pub mod snapshot;
 #[cfg(feature = "strategies")]
 pub mod strategies;
 
 pub use codec::DecodeError;
-pub use entry::{EntryFull, EntryReader, EntryWriter};
+pub use entry::{EncodedRequest, EntryFull, EntryReader, EntryWriter, Origin, Request};
 pub use hash::{EventHash, EventHasher, StateHash, state_hash};
-
-/// The version that everything is written in.
-pub const VERSION: u16 = 1;

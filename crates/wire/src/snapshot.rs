@@ -8,8 +8,8 @@ use everopen_domain::snapshot::{
     VenueSnapshot, VolumeSnapshot, WithdrawalSnapshot,
 };
 
+use crate::DecodeError;
 use crate::codec::{Input, Sink, Wire, wire_struct};
-use crate::{DecodeError, VERSION};
 
 wire_struct! {
     VenueSnapshot {
@@ -33,6 +33,9 @@ wire_struct! {
         fee_slack,
     }
 }
+
+/// The version that states are written in.
+const VERSION: u16 = 1;
 
 /// Appends a snapshot.
 pub fn encode(snapshot: &VenueSnapshot, out: &mut Vec<u8>) {

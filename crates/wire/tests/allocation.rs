@@ -5,7 +5,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use everopen_domain::{Command, Event, MemberId, NewOrder, Price, Quantity, Text, Timestamp};
-use everopen_wire::{EntryReader, EntryWriter, EventHasher, event, snapshot};
+use everopen_wire::message::Message;
+use everopen_wire::{EntryReader, EntryWriter, EventHasher, Request, event, snapshot};
 
 struct Counting;
 
@@ -37,7 +38,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn commands_events_and_entries_allocate_nothing() {
+fn commands_events_entries_and_messages_allocate_nothing() {
     let order = NewOrder {
         price: Price(5),
         size: Quantity(6),
@@ -50,17 +51,28 @@ fn commands_events_and_entries_allocate_nothing() {
         member,
         code: Text::new(b"northwind").unwrap(),
     };
+    let request = Request::Session {
+        client: 1,
+        sequence: 2,
+        behind: 0,
+        commands: &[place; 3],
+    };
+    let message = Message::Raft { bytes: &[7; 100] };
     let mut writer = EntryWriter::new(1 << 12);
     let mut hasher = EventHasher::new();
     let mut bytes = Vec::with_capacity(1 << 10);
     let work = || {
         for time in 0..100 {
             writer.begin(Timestamp(time));
-            while writer.push(&place).is_ok() {}
+            while writer.push(&request).is_ok() {}
             let count = writer.count();
             let reader = EntryReader::new(writer.finish()).unwrap();
-            let read = reader.inspect(|command| assert_eq!(*command, Ok(place)));
-            assert_eq!(read.count(), count as usize);
+            let commands = reader.flat_map(|request| request.unwrap().commands());
+            let read = commands.inspect(|command| assert_eq!(*command, Ok(place)));
+            assert_eq!(read.count(), 3 * count as usize);
+            bytes.clear();
+            message.encode(&mut bytes);
+            assert_eq!(Message::decode(&bytes), Ok(message));
             bytes.clear();
             event::encode(&added, &mut bytes);
             assert_eq!(event::decode(&bytes), Ok(added));

@@ -2,12 +2,17 @@
 //! values round trip; arbitrary, cut, extended and flipped bytes either fail or mean something
 //! else; never a panic.
 
+mod messages;
+
 use core::fmt::Debug;
 use std::collections::BTreeSet;
 
 use everopen_domain::{Command, Timestamp};
+use everopen_wire::entry::EntryWriterV1;
+use everopen_wire::message::{self, Message};
 use everopen_wire::{
-    DecodeError, EntryReader, EntryWriter, command, event, snapshot, state_hash, strategies,
+    DecodeError, EntryReader, EntryWriter, Origin, Request, command, event, snapshot, state_hash,
+    strategies,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -42,18 +47,71 @@ fn check<T: PartialEq + Debug>(
     }
 }
 
-fn encode_entry(entry: &(Timestamp, Vec<Command>), out: &mut Vec<u8>) {
+type Requests = Vec<(Origin, Vec<Command>)>;
+
+fn encode_entry(entry: &(Timestamp, Requests), out: &mut Vec<u8>) {
     let mut writer = EntryWriter::new(1 << 20);
     writer.begin(entry.0);
-    for command in &entry.1 {
-        writer.push(command).expect("room");
+    for (origin, commands) in &entry.1 {
+        let commands = &commands[..];
+        let request = match *origin {
+            Origin::Internal => Request::Internal { commands },
+            Origin::OpenSession { nonce } => Request::OpenSession { nonce },
+            Origin::Session {
+                client,
+                sequence,
+                behind,
+            } => Request::Session {
+                client,
+                sequence,
+                behind,
+                commands,
+            },
+        };
+        writer.push(&request).expect("room");
     }
     out.extend_from_slice(writer.finish());
 }
 
-fn decode_entry(bytes: &[u8]) -> Result<(Timestamp, Vec<Command>), DecodeError> {
+fn encode_entry_v1(entry: &(Timestamp, Requests), out: &mut Vec<u8>) {
+    let mut writer = EntryWriterV1::new(entry.0);
+    for command in entry.1.iter().flat_map(|(_, commands)| commands) {
+        writer.push(command);
+    }
+    out.extend(writer.finish());
+}
+
+fn decode_entry(bytes: &[u8]) -> Result<(Timestamp, Requests), DecodeError> {
     let reader = EntryReader::new(bytes)?;
-    Ok((reader.time(), reader.collect::<Result<_, _>>()?))
+    let time = reader.time();
+    let requests = reader.map(|request| {
+        let request = request?;
+        Ok((
+            request.origin(),
+            request.commands().collect::<Result<_, _>>()?,
+        ))
+    });
+    Ok((time, requests.collect::<Result<_, _>>()?))
+}
+
+fn request() -> impl Strategy<Value = (Origin, Vec<Command>)> {
+    let commands = || prop::collection::vec(strategies::command(), 0..4);
+    prop_oneof![
+        commands().prop_map(|commands| (Origin::Internal, commands)),
+        any::<u64>().prop_map(|nonce| (Origin::OpenSession { nonce }, Vec::new())),
+        (any::<(u64, u64, u32)>(), commands()).prop_map(
+            |((client, sequence, behind), commands)| {
+                (
+                    Origin::Session {
+                        client,
+                        sequence,
+                        behind,
+                    },
+                    commands,
+                )
+            }
+        ),
+    ]
 }
 
 proptest! {
@@ -77,14 +135,49 @@ proptest! {
     #[test]
     fn entries(
         time: u64,
+        requests in prop::collection::vec(request(), 0..5),
+        flip: usize,
+        cut: usize,
+    ) {
+        let value = (Timestamp(time), requests);
+        let mut bytes = Vec::new();
+        encode_entry(&value, &mut bytes);
+        check(&value, &bytes, encode_entry, decode_entry, flip, cut);
+
+        // A leader that copies what it read writes the same bytes.
+        let mut writer = EntryWriter::new(1 << 20);
+        writer.begin(value.0);
+        for request in EntryReader::new(&bytes).unwrap() {
+            let request = request.unwrap();
+            let commands = request.commands();
+            let count = u16::try_from(request.command_count()).unwrap();
+            writer.push_encoded(request.origin(), count, commands.bytes()).unwrap();
+        }
+        prop_assert_eq!(writer.finish(), &bytes[..]);
+    }
+
+    #[test]
+    fn entries_of_version_1(
+        time: u64,
         commands in prop::collection::vec(strategies::command(), 0..6),
         flip: usize,
         cut: usize,
     ) {
-        let value = (Timestamp(time), commands);
+        let value = (Timestamp(time), vec![(Origin::Internal, commands)]);
         let mut bytes = Vec::new();
-        encode_entry(&value, &mut bytes);
-        check(&value, &bytes, encode_entry, decode_entry, flip, cut);
+        encode_entry_v1(&value, &mut bytes);
+        check(&value, &bytes, encode_entry_v1, decode_entry, flip, cut);
+    }
+
+    #[test]
+    fn messages(kind in prop::sample::select(message::KINDS.to_vec()), seed in any::<[u64; 4]>(), texts: [String; 2],
+        bytes in prop::collection::vec(any::<u8>(), 0..100), flip: usize, cut: usize) {
+        let value = messages::message(kind.0, seed, [&texts[0], &texts[1]], &bytes);
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        prop_assert_eq!(bytes[0], kind.0);
+        prop_assert_eq!(Message::decode(&bytes), Ok(value));
+        messages::check(&value, &bytes, flip, cut);
     }
 
     #[test]
@@ -94,6 +187,32 @@ proptest! {
         let _ = snapshot::decode(&bytes);
         let _ = decode_entry(&bytes);
         let _ = event::decode_all(&bytes).count();
+        let _ = command::decode_all(&bytes, 7).count();
+        let _ = Message::decode(&bytes);
+    }
+
+    /// Bytes that get past an entry's header, or a message's kind.
+    #[test]
+    fn arbitrary_contents(
+        version in 1u8..=2,
+        count in 0u8..5,
+        kind in prop::sample::select(message::KINDS.to_vec()),
+        body in prop::collection::vec(prop_oneof![3 => Just(0u8), 3 => 0..4u8, 2 => any::<u8>()], 0..250),
+    ) {
+        let mut bytes = vec![version, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, count, 0, 0, 0];
+        bytes.extend(&body);
+        if let Ok(value) = decode_entry(&bytes) {
+            let encode = if version == 1 { encode_entry_v1 } else { encode_entry };
+            let mut again = Vec::new();
+            encode(&value, &mut again);
+            prop_assert_eq!(&again, &bytes);
+        }
+        let bytes = [&[kind.0], &body[..]].concat();
+        if let Ok(value) = Message::decode(&bytes) {
+            let mut again = Vec::new();
+            value.encode(&mut again);
+            prop_assert_eq!(&again, &bytes);
+        }
     }
 
     /// Bytes that get past the frame: a known tag and a length that fits.

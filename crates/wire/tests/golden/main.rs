@@ -1,20 +1,24 @@
-//! Golden files: the bytes of version 1, kept for ever. Goal: no change of the code changes a
-//! byte that a log, a snapshot or a hash already has. Method: samples with a distinct value in
-//! every field, written by a fixed function, must equal the files in `golden/v1/` and decode from
-//! them. `EVEROPEN_BLESS=1` writes the files; do that only for kinds that are new.
+//! Golden files: the bytes of every version, kept for ever. Goal: no change of the code changes a
+//! byte that a log, a snapshot, a message or a hash already has. Method: samples with a distinct
+//! value in every field, written by a fixed function, must equal the files in `golden/` and decode
+//! from them. `EVEROPEN_BLESS=1` writes the files; do that only for kinds that are new.
 
+mod messages;
 mod samples;
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write};
 use std::path::PathBuf;
 
+use everopen_wire::entry::EntryWriterV1;
+use everopen_wire::message::{self, Message};
 use everopen_wire::{
-    DecodeError, EntryReader, EntryWriter, EventHasher, command, event, snapshot, state_hash,
+    DecodeError, EntryReader, EntryWriter, EventHasher, Origin, Request, command, event, snapshot,
+    state_hash,
 };
 
 fn path(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "golden", "v1", name]
+    [env!("CARGO_MANIFEST_DIR"), "golden", name]
         .iter()
         .collect()
 }
@@ -87,7 +91,7 @@ fn framed<T: Debug + PartialEq>(
 #[test]
 fn commands_are_what_they_were() {
     framed(
-        "commands",
+        "v1/commands",
         &samples::commands(),
         command::TAGS,
         command::encode,
@@ -98,7 +102,13 @@ fn commands_are_what_they_were() {
 #[test]
 fn events_and_their_hash_are_what_they_were() {
     let events = samples::events();
-    framed("events", &events, event::TAGS, event::encode, event::decode);
+    framed(
+        "v1/events",
+        &events,
+        event::TAGS,
+        event::encode,
+        event::decode,
+    );
     let mut hasher = EventHasher::new();
     let mut text = format!("{} before the first event\n", hasher.hash());
     for event in &events {
@@ -109,25 +119,94 @@ fn events_and_their_hash_are_what_they_were() {
         // Going on from 16 bytes is going on.
         hasher = EventHasher::resume(hasher.hash());
     }
-    compare("events.hash.txt", text.as_bytes());
+    compare("v1/events.hash.txt", text.as_bytes());
+}
+
+#[test]
+fn an_entry_of_version_1_is_what_it_was() {
+    let commands = samples::commands();
+    let mut writer = EntryWriterV1::new(samples::TIME);
+    for command in &commands {
+        writer.push(command);
+    }
+    let bytes = writer.finish();
+    compare("v1/entry.bin", &bytes);
+    compare("v1/entry.txt", format!("{}\n", hex(&bytes)).as_bytes());
+    let golden = std::fs::read(path("v1/entry.bin")).unwrap();
+    let mut reader = EntryReader::new(&golden).unwrap();
+    assert_eq!((reader.version(), reader.time()), (1, samples::TIME));
+    let request = reader.next().unwrap().unwrap();
+    assert_eq!(request.origin(), Origin::Internal);
+    assert!(request.commands().eq(commands.into_iter().map(Ok)));
+    assert!(reader.next().is_none());
 }
 
 #[test]
 fn an_entry_is_what_it_was() {
     let commands = samples::commands();
+    let requests = [
+        Request::Internal {
+            commands: &commands[..1],
+        },
+        Request::OpenSession {
+            nonce: 0x0102_0304_0506_0708,
+        },
+        Request::Session {
+            client: 0x1112_1314_1516_1718,
+            sequence: 0x2122_2324_2526_2728,
+            behind: 0x3132_3334,
+            commands: &commands[1..],
+        },
+    ];
     let mut writer = EntryWriter::new(1 << 16);
     writer.begin(samples::TIME);
-    for command in &commands {
-        writer.push(command).unwrap();
+    for request in &requests {
+        writer.push(request).unwrap();
     }
     let bytes = writer.finish().to_vec();
-    compare("entry.bin", &bytes);
-    compare("entry.txt", format!("{}\n", hex(&bytes)).as_bytes());
-    let golden = std::fs::read(path("entry.bin")).unwrap();
+    compare("v2/entry.bin", &bytes);
+    compare("v2/entry.txt", format!("{}\n", hex(&bytes)).as_bytes());
+    let golden = std::fs::read(path("v2/entry.bin")).unwrap();
     let reader = EntryReader::new(&golden).unwrap();
-    assert_eq!(reader.time(), samples::TIME);
+    assert_eq!((reader.version(), reader.time()), (2, samples::TIME));
     let read: Vec<_> = reader.map(Result::unwrap).collect();
-    assert_eq!(read, commands);
+    assert_eq!(read.len(), requests.len());
+    for (read, request) in read.iter().zip(&requests) {
+        assert_eq!(read.origin(), request.origin());
+        assert!(
+            read.commands()
+                .eq(request.commands().iter().copied().map(Ok))
+        );
+    }
+}
+
+#[test]
+fn messages_are_what_they_were() {
+    let samples = messages::messages();
+    let (mut all, mut text, mut seen) = (Vec::new(), String::new(), BTreeSet::new());
+    let mut bounds = vec![0];
+    for sample in &samples {
+        let start = all.len();
+        sample.encode(&mut all);
+        bounds.push(all.len());
+        let bytes = &all[start..];
+        seen.insert(bytes[0]);
+        let debug = format!("{sample:?}");
+        let name = debug.split(' ').next().unwrap();
+        assert!(message::KINDS.contains(&(bytes[0], name)), "{debug}");
+        writeln!(text, "{} {name}\n  {}\n  {debug}", bytes[0], hex(bytes)).unwrap();
+    }
+    let missing: Vec<_> = message::KINDS
+        .iter()
+        .filter(|kind| !seen.contains(&kind.0))
+        .collect();
+    assert!(missing.is_empty(), "no sample of {missing:?}");
+    compare("protocol1/messages.bin", &all);
+    compare("protocol1/messages.txt", text.as_bytes());
+    let golden = std::fs::read(path("protocol1/messages.bin")).unwrap();
+    for (bounds, sample) in bounds.windows(2).zip(samples) {
+        assert_eq!(Message::decode(&golden[bounds[0]..bounds[1]]), Ok(sample));
+    }
 }
 
 #[test]
@@ -135,9 +214,9 @@ fn a_snapshot_and_its_hash_are_what_they_were() {
     let state = samples::snapshot();
     let mut bytes = Vec::new();
     snapshot::encode(&state, &mut bytes);
-    compare("snapshot.bin", &bytes);
+    compare("v1/snapshot.bin", &bytes);
     let text = format!("{}\n{}\n{state:#?}\n", state_hash(&state), hex(&bytes));
-    compare("snapshot.txt", text.as_bytes());
-    let golden = std::fs::read(path("snapshot.bin")).unwrap();
+    compare("v1/snapshot.txt", text.as_bytes());
+    let golden = std::fs::read(path("v1/snapshot.bin")).unwrap();
     assert_eq!(snapshot::decode(&golden), Ok(state));
 }

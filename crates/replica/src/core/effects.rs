@@ -1,0 +1,171 @@
+//! What a turn of the core asks its surroundings to do, and what they ask of it.
+
+use bytes::Bytes;
+use everopen_domain::{Command, Timestamp};
+use everopen_wire::message::RefusalCode;
+use raft::eraftpb::Message;
+
+use crate::sessions::Stored;
+use crate::state::{AppliedEntry, State};
+
+/// Names a request until it is answered. The surroundings choose it.
+pub type Ticket = u64;
+
+/// A request to the leader.
+#[derive(Clone, Debug)]
+pub enum Submission<'a> {
+    /// Open a session.
+    OpenSession {
+        /// Drawn by the client.
+        nonce: u64,
+    },
+    /// Commands of a session, encoded one after the other.
+    Session {
+        /// The session.
+        client: u64,
+        /// The place among its requests.
+        sequence: u64,
+        /// `sequence` less the lowest one that is unanswered.
+        behind: u32,
+        /// How many commands.
+        count: u16,
+        /// The commands.
+        commands: &'a [u8],
+    },
+    /// Commands outside of every session: for what the operator of this process asks.
+    Internal(&'a [Command]),
+}
+
+/// Why a request was not taken or has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub code: RefusalCode,
+    /// When to try again, in milliseconds; 0 says nothing.
+    pub retry_after_ms: u32,
+}
+
+impl Refused {
+    pub(crate) fn new(code: RefusalCode) -> Self {
+        Self {
+            code,
+            retry_after_ms: 0,
+        }
+    }
+
+    pub(crate) fn later(code: RefusalCode, retry_after_ms: u32) -> Self {
+        Self {
+            code,
+            retry_after_ms,
+        }
+    }
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was applied, now or before.
+    Done(Stored),
+    /// The session is open.
+    Opened(u64),
+    /// The index that a reader must have applied.
+    ReadAt(u64),
+    /// The membership has changed, as of this index.
+    Changed(u64),
+    /// There is no other answer.
+    Refused(Refused),
+}
+
+/// Journal records, one after the other in one buffer.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// All bytes.
+    pub bytes: Vec<u8>,
+    /// Where each record ends.
+    pub ends: Vec<usize>,
+}
+
+impl Records {
+    /// The records in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let record = &self.bytes[start..*end];
+            start = *end;
+            record
+        })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+/// A whole state to be put on the disk, in place of everything before it.
+#[derive(Clone, Debug)]
+pub struct Install {
+    /// The record that says so.
+    pub record: Vec<u8>,
+    /// The place of that record, at which the snapshot is stored.
+    pub place: u64,
+    /// What stands before the state in the snapshot's file.
+    pub header: Vec<u8>,
+    /// The state and the reader's checkpoint.
+    pub bytes: Bytes,
+}
+
+/// Something for the disk. Writes end in the order of their numbers.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Its number, for [`super::Core::persisted`].
+    pub number: u64,
+    /// First this, if there is something.
+    pub install: Option<Install>,
+    /// Then these.
+    pub records: Records,
+}
+
+/// A snapshot to be taken of the state after an entry.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The state.
+    pub state: State,
+    /// The place of its last entry in the journal.
+    pub place: u64,
+    /// What stands before the state in the snapshot's file.
+    pub header: Vec<u8>,
+}
+
+/// What followers of the log see, in this order.
+#[derive(Debug)]
+pub enum Step {
+    /// An entry was applied.
+    Entry(AppliedEntry),
+    /// A snapshot is to be taken of the state as it is at this point.
+    Snapshot(Box<Job>),
+    /// The state was replaced by a peer's: entries up to its index were skipped.
+    Installed {
+        /// The index.
+        index: u64,
+        /// Its time.
+        time: Timestamp,
+        /// The reader's checkpoint that came with it.
+        checkpoint: Bytes,
+    },
+}
+
+/// All that a turn asks for.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be sent to peers now. Those with a snapshot need its bytes beside them.
+    pub messages: Vec<Message>,
+    /// For the disk, in order.
+    pub writes: Vec<Write>,
+    /// Answers to requests.
+    pub answers: Vec<(Ticket, Answer)>,
+    /// For the followers of the log.
+    pub steps: Vec<Step>,
+    /// Something that an operator should read.
+    pub notices: Vec<String>,
+}

@@ -1,0 +1,463 @@
+//! The heart of a replica: consensus and the replicated state, without any thread, clock, disk or
+//! network. Whoever runs it (an event loop, or a simulated world) brings ticks, messages, requests
+//! and word from the disk, and carries out the [`Effects`] of each [`Core::turn`].
+//!
+//! The order of things is the library's asynchronous one: a leader's messages leave before its own
+//! disk has written; votes and acknowledgments leave only after it has.
+
+mod agree;
+mod apply;
+mod effects;
+mod lead;
+mod turn;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use everopen_domain::Timestamp;
+use everopen_wire::EntryWriter;
+use raft::eraftpb::{ConfState, HardState, Message, MessageType, Snapshot};
+use raft::{RawNode, StateRole};
+
+use crate::logger;
+use crate::recovery::Recovered;
+use crate::state::{ApplyError, State};
+use crate::storage::Log;
+
+pub use agree::Disagreement;
+pub use effects::{
+    Answer, Effects, Install, Job, Records, Refused, Step, Submission, Ticket, Write,
+};
+pub use lead::MembershipChange;
+
+/// How a core is run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This replica's number.
+    pub node: u64,
+    /// Ticks without a leader after which an election begins, at least; the real number is drawn
+    /// between this and twice as many.
+    pub election_ticks: usize,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Where draws begin; two replicas should not share one.
+    pub seed: u64,
+    /// The newest version of the venue's rules that this replica may use.
+    pub logic_max: u16,
+    /// Bytes of one entry at most.
+    pub entry_bytes_max: usize,
+    /// Requests in one entry at most.
+    pub entry_requests_max: u32,
+    /// Bytes that may be proposed and not committed.
+    pub uncommitted_bytes_max: u64,
+    /// A snapshot is taken each time so many bytes of entries were applied.
+    pub snapshot_every_bytes: u64,
+    /// Bytes of entries to keep in memory for a member that is behind, past the last snapshot.
+    pub log_keep_bytes: u64,
+}
+
+impl Config {
+    /// The usual settings for replica `node`, with ticks of 10 ms in mind.
+    pub fn new(node: u64) -> Self {
+        Self {
+            node,
+            election_ticks: 25,
+            heartbeat_ticks: 3,
+            seed: node,
+            logic_max: everopen_venue::Venue::LOGIC_MAX,
+            entry_bytes_max: 256 << 10,
+            entry_requests_max: 4_096,
+            uncommitted_bytes_max: 16 << 20,
+            snapshot_every_bytes: 64 << 20,
+            log_keep_bytes: 128 << 20,
+        }
+    }
+}
+
+/// Why a core stops. Going on would risk a wrong balance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// An entry that this program can't apply.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The others are not where this replica is.
+    #[error(transparent)]
+    Disagreement(#[from] Disagreement),
+    /// The consensus library refused to go on.
+    #[error("consensus: {0}")]
+    Consensus(String),
+}
+
+/// What a replica is in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It takes requests.
+    Leader,
+    /// It follows a leader, and votes.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// It follows and does not vote.
+    Learner,
+}
+
+/// A replica without its surroundings.
+pub struct Core {
+    config: Config,
+    raw: RawNode<Log>,
+    state: State,
+    /// Places given to journal records so far.
+    place: u64,
+    // Writing.
+    write_issued: u64,
+    write_done: u64,
+    /// Readies whose writes are under way, with the messages that wait for them.
+    persisting: VecDeque<Persisting>,
+    /// A state that is being taken over: the write that holds it.
+    installing: Option<u64>,
+    incoming: Option<(State, bytes::Bytes)>,
+    // Leading.
+    bundle: EntryWriter,
+    bundled: Vec<Ticket>,
+    pending: VecDeque<lead::Pending>,
+    stamped: Timestamp,
+    reads: lead::Reads,
+    changes: VecDeque<(u64, Ticket)>,
+    tick_pending: bool,
+    supports: BTreeMap<u64, u16>,
+    disk_full: bool,
+    led_term: Option<u64>,
+    // Snapshots.
+    snapshot_running: bool,
+    snapshots_skipped: u32,
+    // Elections.
+    random: u64,
+    timer: (u64, StateRole, u64),
+    timeout: usize,
+    agree: agree::Agreement,
+    effects: Effects,
+    stop: Option<Stop>,
+}
+
+struct Persisting {
+    number: u64,
+    write: u64,
+    messages: Vec<Message>,
+}
+
+impl Core {
+    /// A core that goes on from what was recovered.
+    ///
+    /// # Errors
+    /// [`Stop::Consensus`] when the recovered log contradicts itself.
+    pub fn new(config: Config, recovered: Recovered) -> Result<Self, Stop> {
+        let Recovered {
+            state, log, place, ..
+        } = recovered;
+        let raft_config = raft::Config {
+            id: config.node,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            min_election_tick: config.election_ticks,
+            max_election_tick: config.election_ticks * 2,
+            applied: state.index,
+            max_size_per_msg: 1 << 20,
+            max_inflight_msgs: 256,
+            check_quorum: true,
+            pre_vote: true,
+            batch_append: true,
+            max_uncommitted_size: config.uncommitted_bytes_max,
+            max_committed_size_per_ready: 8 << 20,
+            ..raft::Config::default()
+        };
+        let raw = RawNode::new(&raft_config, log, &logger::logger(config.node))
+            .map_err(|e| Stop::Consensus(e.to_string()))?;
+        let mut core = Self {
+            bundle: EntryWriter::new(config.entry_bytes_max),
+            bundled: Vec::new(),
+            pending: VecDeque::new(),
+            stamped: state.time,
+            reads: lead::Reads::default(),
+            changes: VecDeque::new(),
+            tick_pending: false,
+            supports: BTreeMap::new(),
+            disk_full: false,
+            led_term: None,
+            place,
+            write_issued: 0,
+            write_done: 0,
+            persisting: VecDeque::new(),
+            installing: None,
+            incoming: None,
+            snapshot_running: false,
+            snapshots_skipped: 0,
+            random: config.seed,
+            timer: (0, StateRole::Follower, 0),
+            timeout: config.election_ticks,
+            agree: agree::Agreement::new(config.node, state.index, state.digest),
+            effects: Effects::default(),
+            stop: None,
+            config,
+            raw,
+            state,
+        };
+        core.redraw_timeout();
+        Ok(core)
+    }
+
+    /// A tick of the clock has passed. After a pause, however long, at most one may be given.
+    pub fn tick(&mut self) {
+        self.raw.tick();
+        self.tick_agreement();
+        self.keep_timeout();
+    }
+
+    /// A consensus message of a peer has come. Not for messages with a snapshot.
+    pub fn receive(&mut self, message: Message) {
+        let kind = message.get_msg_type();
+        if kind == MessageType::MsgSnapshot
+            || is_local(kind)
+            || kind == MessageType::MsgPropose
+        {
+            return;
+        }
+        // A message of a peer that was removed, say: the library says so, and that is all.
+        let _ = self.raw.step(message);
+        self.keep_timeout();
+    }
+
+    /// A peer's whole state has come, and the message that offered it. False if it is of no use.
+    pub fn receive_snapshot(&mut self, message: Message, bytes: bytes::Bytes) -> bool {
+        if self.installing.is_some() || message.get_msg_type() != MessageType::MsgSnapshot {
+            return false;
+        }
+        let meta = message.get_snapshot().get_metadata();
+        let (state, _) = match State::decode(&bytes) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                tracing::warn!(error, "a peer's snapshot can't be read");
+                return false;
+            }
+        };
+        if (state.index, state.term) != (meta.index, meta.term)
+            || state.cluster != self.state.cluster
+        {
+            tracing::warn!("a peer's snapshot is not what it offered");
+            return false;
+        }
+        if state.logic() > self.config.logic_max {
+            self.stop = Some(Stop::Apply(ApplyError::UnknownLogic {
+                index: state.index,
+                version: state.logic(),
+                known: self.config.logic_max,
+            }));
+            return false;
+        }
+        self.incoming = Some((state, bytes));
+        let taken = self.raw.step(message).is_ok();
+        self.keep_timeout();
+        taken
+    }
+
+    /// The snapshot that was sent to a peer has arrived, or will not.
+    pub fn report_snapshot(&mut self, to: u64, arrived: bool) {
+        let status = if arrived {
+            raft::SnapshotStatus::Finish
+        } else {
+            raft::SnapshotStatus::Failure
+        };
+        self.raw.report_snapshot(to, status);
+    }
+
+    /// A peer can't be reached now.
+    pub fn report_unreachable(&mut self, to: u64) {
+        self.raw.report_unreachable(to);
+    }
+
+    /// Every write up to this number is on the disk.
+    pub fn persisted(&mut self, write: u64) {
+        assert!(
+            write >= self.write_done && write <= self.write_issued,
+            "invariant: writes end in order"
+        );
+        self.write_done = write;
+        if self.installing.is_some_and(|installing| installing <= write) {
+            self.installing = None;
+        }
+    }
+
+    /// A snapshot job has ended. `taken` describes the snapshot, none if it failed.
+    pub fn snapshot_ended(&mut self, taken: Option<Snapshot>) {
+        self.snapshot_running = false;
+        let Some(snapshot) = taken else { return };
+        if snapshot.get_metadata().index > self.raw.store().snapshot_index() {
+            self.raw.mut_store().set_snapshot(snapshot);
+            self.compact();
+        }
+    }
+
+    /// Whether the disk has no room for more log.
+    pub fn set_disk_full(&mut self, full: bool) {
+        self.disk_full = full;
+    }
+
+    /// Asks the cluster to elect this replica now.
+    pub fn campaign(&mut self) {
+        let _ = self.raw.campaign();
+        self.keep_timeout();
+    }
+
+    /// What this replica is now.
+    pub fn role(&self) -> Role {
+        match self.raw.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Follower if self.state.conf.learners.contains(&self.config.node) => {
+                Role::Learner
+            }
+            StateRole::Follower => Role::Follower,
+        }
+    }
+
+    /// Whether it leads.
+    pub fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    /// Who leads, as far as it knows.
+    pub fn leader(&self) -> Option<u64> {
+        Some(self.raw.raft.leader_id).filter(|leader| *leader != 0)
+    }
+
+    /// Its term.
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
+    /// The last entry known to be committed.
+    pub fn commit_index(&self) -> u64 {
+        self.raw.raft.raft_log.committed
+    }
+
+    /// The last entry of its log.
+    pub fn last_index(&self) -> u64 {
+        self.raw.raft.raft_log.last_index()
+    }
+
+    /// The entry before the first one that it keeps.
+    pub fn base_index(&self) -> u64 {
+        self.raw.store().base_index()
+    }
+
+    /// The newest snapshot's index; 0 for none.
+    pub fn snapshot_index(&self) -> u64 {
+        self.raw.store().snapshot_index()
+    }
+
+    /// The replicated state as it is applied here.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// For a leader: how far a member's log is known to match, and what it is doing.
+    pub fn progress(&self, node: u64) -> Option<(u64, String)> {
+        if !self.is_leader() {
+            return None;
+        }
+        let progress = self.raw.raft.prs().get(node)?;
+        Some((progress.matched, progress.state.to_string()))
+    }
+
+    /// All members, voters first.
+    pub fn members(&self) -> Vec<u64> {
+        members(&self.state.conf)
+    }
+
+    /// A peer says up to which version of the rules it knows.
+    pub fn set_support(&mut self, node: u64, logic_max: u16) {
+        self.supports.insert(node, logic_max);
+    }
+
+    /// Whether anything waits for a turn.
+    pub fn has_work(&self) -> bool {
+        !self.bundle.is_empty() || self.raw.has_ready() || self.stop.is_some()
+    }
+
+    fn hard_state(&self) -> &HardState {
+        self.raw.store().hard_state()
+    }
+
+    fn compact(&mut self) {
+        let snapshot = self.raw.store().snapshot_index();
+        let slowest = if self.is_leader() {
+            let progress = self.raw.raft.prs();
+            let matched = progress.iter().map(|(_, progress)| progress.matched);
+            matched.min().unwrap_or(0)
+        } else {
+            // A follower may lead next: it keeps as much for the slowest as it may.
+            0
+        };
+        let keep = self.config.log_keep_bytes;
+        self.raw
+            .mut_store()
+            .compact(snapshot.min(self.state.index), slowest, keep);
+    }
+
+    /// Draws the election timeout anew when the library did, from this core's own numbers: a
+    /// simulated world must be the same on every run.
+    fn keep_timeout(&mut self) {
+        let raft = &self.raw.raft;
+        let now = (raft.term, raft.state, raft.leader_id);
+        if now != self.timer {
+            self.redraw_timeout();
+        } else if raft.randomized_election_timeout() != self.timeout {
+            self.raw.raft.set_randomized_election_timeout(self.timeout);
+        }
+    }
+
+    fn redraw_timeout(&mut self) {
+        let least = self.config.election_ticks;
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        self.timeout = least + (z % least as u64) as usize;
+        let raft = &mut self.raw.raft;
+        raft.set_randomized_election_timeout(self.timeout);
+        self.timer = (raft.term, raft.state, raft.leader_id);
+    }
+}
+
+/// All members of a configuration, voters first, each once.
+pub(crate) fn members(conf: &ConfState) -> Vec<u64> {
+    let mut all = Vec::new();
+    for node in conf
+        .voters
+        .iter()
+        .chain(&conf.voters_outgoing)
+        .chain(&conf.learners)
+        .chain(&conf.learners_next)
+    {
+        if !all.contains(node) {
+            all.push(*node);
+        }
+    }
+    all
+}
+
+/// Messages that a node sends to itself; from the network they are not taken.
+fn is_local(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgHup
+            | MessageType::MsgBeat
+            | MessageType::MsgUnreachable
+            | MessageType::MsgSnapStatus
+            | MessageType::MsgCheckQuorum
+    )
+}

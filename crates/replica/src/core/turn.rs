@@ -1,0 +1,174 @@
+//! A turn: everything that has become possible since the last one.
+
+use bytes::Bytes;
+use everopen_domain::Timestamp;
+use raft::Ready;
+use raft::eraftpb::{HardState, Message, Snapshot};
+
+use super::{Core, Effects, Install, Persisting, Records, Step, Stop, Write};
+use crate::record;
+use crate::snapshot::{self, Descriptor};
+
+impl Core {
+    /// Does what can be done and says what the surroundings have to do. `now` is the wall clock;
+    /// only a leader looks at it, to stamp its entries.
+    ///
+    /// # Errors
+    /// [`Stop`] when this replica must not go on. Effects of an earlier turn may still be carried
+    /// out; the core is of no use any more.
+    pub fn turn(&mut self, now: Timestamp) -> Result<Effects, Stop> {
+        if let Some(stop) = self.stop.take() {
+            self.stop = Some(stop.clone());
+            return Err(stop);
+        }
+        self.lead(now);
+        self.settle_writes();
+        while self.raw.has_ready() {
+            let ready = self.raw.ready();
+            self.handle(ready)?;
+            self.settle_writes();
+            self.keep_timeout();
+        }
+        self.after_readies();
+        if let Some(stop) = &self.stop {
+            return Err(stop.clone());
+        }
+        Ok(std::mem::take(&mut self.effects))
+    }
+
+    fn handle(&mut self, mut ready: Ready) -> Result<(), Stop> {
+        self.effects.messages.append(&mut ready.take_messages());
+        for read in ready.take_read_states() {
+            self.reads.confirmed(&read.request_ctx, read.index);
+        }
+        let mut install = None;
+        if !ready.snapshot().get_metadata().conf_state.is_none() || !ready.snapshot().is_empty() {
+            install = self.install(ready.snapshot().clone());
+        }
+        let entries = ready.take_entries();
+        let mut records = Records::default();
+        let hard_state = ready.hs().cloned();
+        if let Some(state) = &hard_state {
+            self.raw.mut_store().set_hard_state(state.clone());
+        }
+        // A commit index alone is not worth a write: it is found again by asking the others.
+        if ready.must_sync() || !entries.is_empty() {
+            if let Some(state) = &hard_state {
+                self.put_hard_state(state, &mut records);
+            }
+            for entry in entries {
+                record::put_entry(&entry, &mut records.bytes);
+                records.ends.push(records.bytes.len());
+                self.place += 1;
+                let place = self.place;
+                self.raw.mut_store().append(entry, place);
+            }
+        }
+        let committed = ready.take_committed_entries();
+        let messages = ready.take_persisted_messages();
+        let number = ready.number();
+        if install.is_some() || !records.is_empty() {
+            self.write_issued += 1;
+            if install.is_some() {
+                self.installing = Some(self.write_issued);
+            }
+            self.effects.writes.push(Write {
+                number: self.write_issued,
+                install,
+                records,
+            });
+        }
+        self.persisting.push_back(Persisting {
+            number,
+            write: self.write_issued,
+            messages,
+        });
+        self.raw.advance_append_async(ready);
+        self.apply_all(committed)?;
+        Ok(())
+    }
+
+    fn put_hard_state(&mut self, state: &HardState, records: &mut Records) {
+        record::put_hard_state(state, &mut records.bytes);
+        records.ends.push(records.bytes.len());
+        self.place += 1;
+    }
+
+    /// Tells the library what the disk has, and lets go what waited for it.
+    fn settle_writes(&mut self) {
+        let mut highest = None;
+        let mut messages: Vec<Message> = Vec::new();
+        while let Some(first) = self.persisting.front() {
+            if first.write > self.write_done {
+                break;
+            }
+            let mut done = self
+                .persisting
+                .pop_front()
+                .expect("invariant: it was there");
+            highest = Some(done.number);
+            messages.append(&mut done.messages);
+        }
+        if let Some(number) = highest {
+            self.raw.on_persist_ready(number);
+            self.effects.messages.append(&mut messages);
+        }
+    }
+
+    /// Takes a peer's whole state over.
+    fn install(&mut self, offered: Snapshot) -> Option<Install> {
+        let meta = offered.get_metadata();
+        if meta.index == 0 {
+            return None;
+        }
+        let (state, bytes) = self
+            .incoming
+            .take()
+            .expect("invariant: a snapshot is only stepped with its bytes");
+        assert_eq!(
+            state.index, meta.index,
+            "invariant: the bytes are of the snapshot"
+        );
+        let mut record = Vec::new();
+        record::put_installed(state.index, state.term, &mut record);
+        self.place += 1;
+        let descriptor = Descriptor::of(&bytes, self.place);
+        let mut own = Snapshot::default();
+        own.set_metadata(meta.clone());
+        own.data = descriptor.encode();
+        self.raw.mut_store().restart(own);
+        let checkpoint = checkpoint_of(&bytes);
+        self.effects.steps.push(Step::Installed {
+            index: state.index,
+            time: state.time,
+            checkpoint,
+        });
+        self.agree.restart(state.index, state.digest);
+        self.state = state;
+        self.stamped = self.stamped.max(self.state.time);
+        Some(Install {
+            record,
+            place: self.place,
+            header: snapshot::header(self.hard_state()),
+            bytes,
+        })
+    }
+
+    fn after_readies(&mut self) {
+        self.raw.advance_apply_to(self.state.index);
+        self.answer_reads();
+        self.check_lead();
+        self.snapshot_if_wanted();
+        if let Some(disagreement) = self.agree.verdict(&self.state.conf, self.is_leader()) {
+            self.stop = Some(disagreement.into());
+        }
+    }
+}
+
+/// The reader's part of a whole state.
+fn checkpoint_of(bytes: &Bytes) -> Bytes {
+    match crate::state::State::decode(bytes) {
+        Ok((_, rest)) => bytes.slice(bytes.len() - rest.len()..),
+        Err(_) => unreachable!("invariant: it was decoded before"),
+    }
+}
