@@ -397,7 +397,10 @@ fn any_command(tape: &mut Tape<'_>, run: &Run) -> Command {
             amount: amount(tape),
             reference: text(tape).parse().unwrap_or_default(),
         },
-        121 | 122 => match tape.below(8) {
+        121 | 122 => match tape.below(9) {
+            8 => Command::ActivateLogic {
+                version: 1 + tape.below(3) as u16,
+            },
             0 => Command::EngageKillSwitch {
                 member: Some(member),
             },

@@ -152,6 +152,7 @@ fn tapes_reach_every_kind_of_event() {
         "Transferred",
         "KillSwitchEngaged",
         "KillSwitchReleased",
+        "LogicActivated",
         "CommandRejected",
     ] {
         assert!(

@@ -2,6 +2,7 @@
 //!
 //! Each bench program prints its own table and writes one JSON file; what is counted and how stands there.
 
+use crate::packages::{self, ETCD};
 use crate::{process, workspace};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -28,6 +29,8 @@ enum Which {
     Journal,
     /// REST order round trips against the real program.
     Gateway,
+    /// Three replicas beside the machine's floor and three members of etcd.
+    Cluster,
 }
 
 /// Runs the measurements asked for; whether all of them ended well.
@@ -44,7 +47,12 @@ pub fn run(options: &Options) -> Result<bool> {
         .context("cannot write machine.json")?;
 
     let mut ok = true;
-    for which in [Which::Engine, Which::Journal, Which::Gateway] {
+    for which in [
+        Which::Engine,
+        Which::Journal,
+        Which::Gateway,
+        Which::Cluster,
+    ] {
         if options.which.is_some_and(|wanted| wanted != which) {
             continue;
         }
@@ -52,12 +60,19 @@ pub fn run(options: &Options) -> Result<bool> {
             Which::Engine => ("engine", folder.join("engine.json")),
             Which::Journal => ("journal", folder.join("journal.json")),
             Which::Gateway => ("gateway", folder.join("gateway.json")),
+            Which::Cluster => ("cluster", folder.join("cluster.json")),
         };
         // A file of an earlier run must not pass for this one's.
         if path.exists() {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
         println!("\n==> {name}");
+        if which == Which::Cluster
+            && let Err(error) = packages::ensure(&[ETCD])
+        {
+            // The rest is still worth measuring; the program marks what it could not compare with.
+            println!("    etcd: {error:#}");
+        }
         let mut command = command(which, &path)?;
         command.args(&options.rest);
         println!("    {}", shown(&command));
@@ -107,6 +122,9 @@ fn command(which: Which, json: &Path) -> Result<Command> {
         // Against the real program in a process of its own, so that what is measured is what is shipped.
         Which::Gateway => workspace::cargo([
             "bench", "-p", "everopen", "--bench", "gateway", "--", "--json",
+        ])?,
+        Which::Cluster => workspace::cargo([
+            "bench", "-p", "everopen", "--bench", "cluster", "--", "--json",
         ])?,
     };
     command.arg(json);

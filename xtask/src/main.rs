@@ -3,6 +3,7 @@
 mod bench;
 mod docs;
 mod fuzz;
+mod packages;
 mod process;
 mod python;
 mod report;

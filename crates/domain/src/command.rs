@@ -113,6 +113,11 @@ pub enum Command {
         /// The member, or none for the whole venue.
         member: Option<MemberId>,
     },
+    /// Switches the venue to the next version of its own rules, for everything after this command.
+    ActivateLogic {
+        /// The version that is active, plus one.
+        version: u16,
+    },
 
     // Orders.
     /// Places an order.

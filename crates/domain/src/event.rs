@@ -161,6 +161,11 @@ pub enum Event {
         /// The member, or none for the venue.
         member: Option<MemberId>,
     },
+    /// The venue goes by another version of its rules from now on.
+    LogicActivated {
+        /// The version.
+        version: u16,
+    },
 
     // Orders.
     /// An order was accepted: its checks are passed and its hold is taken (FIX 35=8, 150=0). For

@@ -134,6 +134,8 @@ reasons! {
     Unchanged = 309, "nothing to change";
     ReferencePriceInvalid = 310, "reference price must be a positive multiple of the tick size";
     LimitsInvalid = 311, "member limits contradict each other";
+    /// Not the version after the active one, or one that this release does not know.
+    LogicVersionInvalid = 312, "logic versions are activated one after the other";
 }
 
 impl fmt::Display for RejectReason {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The whole state of a venue.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VenueSnapshot {
     /// The time of the last command.
     pub time: Timestamp,
@@ -36,6 +36,28 @@ pub struct VenueSnapshot {
     pub withdrawals: Vec<WithdrawalSnapshot>,
     /// Instruments by id.
     pub instruments: Vec<InstrumentSnapshot>,
+    /// The version of the venue's rules that is active, from 1.
+    pub logic: u16,
+}
+
+/// The state before the first command.
+impl Default for VenueSnapshot {
+    fn default() -> Self {
+        Self {
+            time: Timestamp::ZERO,
+            last_order_sequence: 0,
+            last_transfer: TransferId::default(),
+            killed: false,
+            assets: Vec::new(),
+            fee_schedules: Vec::new(),
+            members: Vec::new(),
+            order_limits: Vec::new(),
+            accounts: Vec::new(),
+            withdrawals: Vec::new(),
+            instruments: Vec::new(),
+            logic: 1,
+        }
+    }
 }
 
 /// An asset.

@@ -351,6 +351,13 @@ impl Journal {
         })
     }
 
+    /// Whether the next segment could not be made: once the current one is full, appends will be
+    /// [`AppendError::Full`].
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.reserve.has_failed()
+    }
+
     /// Reads the durable records after index `after` (0 for all of them), in order.
     ///
     /// # Errors

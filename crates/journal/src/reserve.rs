@@ -115,6 +115,11 @@ impl Reserve {
         matches!(*self.shared.lock(), State::Ready(_))
     }
 
+    /// Whether the last attempt to make one failed.
+    pub fn has_failed(&self) -> bool {
+        matches!(*self.shared.lock(), State::Failed(_))
+    }
+
     /// Tries again if the last attempt failed, and waits for the answer to that.
     pub fn retry(&self) -> Result<(), Refusal> {
         if !matches!(*self.shared.lock(), State::Failed(_)) {

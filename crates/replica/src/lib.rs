@@ -26,8 +26,10 @@
 mod bundle;
 mod bytes;
 pub mod core;
+pub mod disk;
 mod logger;
 pub mod message;
+pub mod node;
 mod record;
 mod recovery;
 pub mod sessions;

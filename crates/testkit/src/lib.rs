@@ -3,7 +3,8 @@
 //!
 //! The engine under test comes as a function that makes a fresh [`Engine`]; everything else (the
 //! OBW1 workload, checks against its published totals, interleaved runs, latencies, instruction
-//! and allocation counts) is here:
+//! and allocation counts) is here. Systems that answer later are loaded by [`load`], and figures are
+//! held to limits by [`Bound`].
 //!
 //! ```no_run
 //! use everopen_testkit::{Args, CountingAllocator, Floor, bench};
@@ -20,15 +21,18 @@
 
 mod allocator;
 mod bench;
+mod bound;
 mod floor;
 mod instructions;
+pub mod load;
 mod machine;
 mod report;
 mod timing;
 
 pub use allocator::{CountingAllocator, allocations};
 pub use bench::{Args, Engine, MakeEngine, bench};
+pub use bound::{Bound, Side, Verdict};
 pub use floor::Floor;
-pub use machine::Machine;
+pub use machine::{Machine, file_system};
 pub use report::{Report, Row, Spread};
 pub use timing::{Latency, Timed, latencies, thread_cpu_ns, timer_cost_ns};

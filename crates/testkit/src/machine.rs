@@ -1,6 +1,7 @@
 //! What the figures were measured on.
 
 use std::fs;
+use std::path::Path;
 
 /// Facts of the machine that stand beside every figure.
 #[derive(Clone, Debug)]
@@ -60,5 +61,42 @@ impl std::fmt::Display for Machine {
             "{} × {}, Linux {}, load average {}, code for {}",
             self.cpus, self.cpu, self.kernel, self.load, self.features
         )
+    }
+}
+
+/// The type of the file system that holds this path, and what it lies on.
+pub fn file_system(path: &Path) -> String {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounted(&mounts, &path).unwrap_or_else(|| "an unknown file system".into())
+}
+
+/// Of lines `device folder type ...`, the one with the longest folder that holds the path; of two
+/// on the same folder the later one hides the other.
+fn mounted(mounts: &str, path: &Path) -> Option<String> {
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?, words.next()?))
+        })
+        .filter(|(_, folder, _)| path.starts_with(folder))
+        .max_by_key(|(_, folder, _)| folder.len())
+        .map(|(device, _, kind)| format!("{kind} ({device})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_mount_holds_the_path() {
+        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/b /tmp/x xfs rw 0 0\n\
+                      /dev/c / btrfs rw 0 0\n";
+        let of = |path| mounted(mounts, Path::new(path)).unwrap();
+        assert_eq!(of("/tmp/y"), "tmpfs (tmpfs)");
+        assert_eq!(of("/tmp/x/y"), "xfs (/dev/b)");
+        assert_eq!(of("/tmpfoo"), "btrfs (/dev/c)");
+        assert!(!file_system(Path::new(".")).is_empty());
     }
 }

@@ -48,6 +48,7 @@ impl Venue {
             } => self.set_order_limits(member, instrument, limits, out),
             Command::EngageKillSwitch { member } => self.engage_kill_switch(member, out),
             Command::ReleaseKillSwitch { member } => self.release_kill_switch(member, out),
+            Command::ActivateLogic { version } => self.activate_logic(version, out),
             _ => unreachable!("invariant: only administration comes here"),
         }
     }

@@ -31,6 +31,7 @@ mod check;
 mod expiry;
 mod floor;
 mod ids;
+mod logic;
 mod market;
 mod matching;
 mod member;

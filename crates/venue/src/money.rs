@@ -46,6 +46,7 @@ impl Venue {
                 reference,
                 destination,
             } => {
+                self.check_kill_switch(member)?;
                 let account = self.movement(member, asset, amount, &reference)?;
                 if destination.is_empty() {
                     return Err(RejectReason::DestinationMissing);
@@ -108,6 +109,7 @@ impl Venue {
                 amount,
                 reference,
             } => {
+                self.check_kill_switch(from)?;
                 let account = self.movement(from, asset, amount, &reference)?;
                 self.member(to)?;
                 if from == to {
@@ -128,6 +130,20 @@ impl Venue {
                 });
             }
             _ => unreachable!("invariant: only movements of money come here"),
+        }
+        Ok(())
+    }
+
+    /// Refuses money on its way out while a kill switch is engaged.
+    fn check_kill_switch(&mut self, member: MemberId) -> Result<(), RejectReason> {
+        let stops = self.logic.kill_switch_stops_payouts();
+        let venue_killed = self.killed;
+        let member_killed = self.member(member)?.killed;
+        if stops && venue_killed {
+            return Err(RejectReason::VenueKilled);
+        }
+        if stops && member_killed {
+            return Err(RejectReason::MemberKilled);
         }
         Ok(())
     }

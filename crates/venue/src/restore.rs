@@ -18,6 +18,7 @@ use crate::admin::{check_limits, check_member_limits, check_order_limits, check_
 use crate::amend::exact_resting_hold;
 use crate::auction::is_crossed;
 use crate::ids::{NONE, RECENT_IDS, hash};
+use crate::logic::Logic;
 use crate::market::{Accepted, Market, OpenOrder, State};
 use crate::member::{Member, Volume};
 use crate::rules::can_rest;
@@ -27,6 +28,8 @@ use crate::venue::Venue;
 /// Why a snapshot is not one of a venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreError {
+    /// The active version of the rules is not one that this release knows.
+    Logic(u16),
     /// An asset's code is empty or used twice, or its decimals are out of range.
     Asset(AssetId),
     /// Fee schedules are out of order or contradict themselves.
@@ -54,6 +57,9 @@ pub enum RestoreError {
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Logic(version) => {
+                write!(f, "version {version} of the venue's logic is not known")
+            }
             Self::Asset(id) => write!(f, "asset {id} is invalid"),
             Self::FeeSchedules => f.write_str("fee schedules are invalid or out of order"),
             Self::Member(id) => write!(f, "member {id} is invalid"),
@@ -101,7 +107,9 @@ impl Venue {
     /// # Errors
     /// [`RestoreError`] when no venue has this snapshot.
     pub fn restore(snapshot: &VenueSnapshot) -> Result<Self, RestoreError> {
+        let logic = Logic::new(snapshot.logic).ok_or(RestoreError::Logic(snapshot.logic))?;
         let mut venue = Self {
+            logic,
             time: snapshot.time,
             last_order_sequence: snapshot.last_order_sequence,
             last_transfer: snapshot.last_transfer.0,

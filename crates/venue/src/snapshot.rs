@@ -31,6 +31,7 @@ impl Venue {
             instruments: instruments
                 .map(|(market, book)| market.snapshot(book))
                 .collect(),
+            logic: self.logic(),
         }
     }
 

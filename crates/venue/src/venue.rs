@@ -13,12 +13,14 @@ use everopen_ledger::Ledger;
 
 use crate::expiry::Expiries;
 use crate::floor::Floor;
+use crate::logic::Logic;
 use crate::market::{Market, State};
 use crate::member::Member;
 
 /// A trading venue: order books, accounts and the rules between them.
 #[derive(Clone, Debug, Default)]
 pub struct Venue {
+    pub(crate) logic: Logic,
     pub(crate) time: Timestamp,
     pub(crate) last_order_sequence: u64,
     pub(crate) last_transfer: u64,

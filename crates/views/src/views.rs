@@ -105,7 +105,8 @@ impl Views {
             | Event::AmendRejected { .. }
             | Event::CancelRejected { .. }
             | Event::ReferencePriceSet { .. }
-            | Event::OrderLimitsSet { .. } => {}
+            | Event::OrderLimitsSet { .. }
+            | Event::LogicActivated { .. } => {}
         }
     }
 

@@ -14,6 +14,7 @@
 //! | 18 | `SetOrderLimits` |
 //! | 19 | `EngageKillSwitch` |
 //! | 20 | `ReleaseKillSwitch` |
+//! | 21 | `ActivateLogic` |
 //! | 100 | `PlaceOrder` |
 //! | 101 | `AmendOrder` |
 //! | 102 | `ReplaceOrder` |
@@ -52,6 +53,7 @@ wire_frames! {
         18 = SetOrderLimits { member, instrument, limits }
         19 = EngageKillSwitch { member }
         20 = ReleaseKillSwitch { member }
+        21 = ActivateLogic { version }
         100 = PlaceOrder { member, order }
         101 = AmendOrder { member, amendment }
         102 = ReplaceOrder { member, target, order }

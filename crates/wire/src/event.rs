@@ -14,6 +14,7 @@
 //! | 18 | `OrderLimitsSet` |
 //! | 19 | `KillSwitchEngaged` |
 //! | 20 | `KillSwitchReleased` |
+//! | 21 | `LogicActivated` |
 //! | 100 | `OrderAccepted` |
 //! | 101 | `OrderRejected` |
 //! | 102 | `OrderTriggered` |
@@ -55,6 +56,7 @@ wire_frames! {
         18 = OrderLimitsSet { member, instrument, limits }
         19 = KillSwitchEngaged { member }
         20 = KillSwitchReleased { member }
+        21 = LogicActivated { version }
         100 = OrderAccepted {
             order, member, sequence, details, hold, maker_rate, taker_rate
         }

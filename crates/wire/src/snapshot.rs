@@ -1,5 +1,8 @@
-//! The venue's state: `u16` version (1), `u16` flags (0), then the fields of
-//! [`VenueSnapshot`], in the order of the lists in this file.
+//! The venue's state: `u16` version, `u16` flags (0), then the fields of [`VenueSnapshot`], in the
+//! order of the lists in this file.
+//!
+//! Version 1 is of a venue that goes by version 1 of its rules, and does not say so. Version 2 has
+//! the `u16` version of the rules at its end, which is any but 1.
 
 use alloc::vec::Vec;
 
@@ -12,10 +15,6 @@ use crate::DecodeError;
 use crate::codec::{Input, Sink, Wire, wire_struct};
 
 wire_struct! {
-    VenueSnapshot {
-        time, last_order_sequence, last_transfer, killed, assets, fee_schedules, members,
-        order_limits, accounts, withdrawals, instruments,
-    }
     AssetSnapshot { code, decimals }
     AccountSnapshot { owner, asset, available, held }
     MemberSnapshot {
@@ -34,8 +33,8 @@ wire_struct! {
     }
 }
 
-/// The version that states are written in.
-const VERSION: u16 = 1;
+/// The version of the rules that version 1 of these bytes is of.
+const FIRST_LOGIC: u16 = 1;
 
 /// Appends a snapshot.
 pub fn encode(snapshot: &VenueSnapshot, out: &mut Vec<u8>) {
@@ -43,9 +42,37 @@ pub fn encode(snapshot: &VenueSnapshot, out: &mut Vec<u8>) {
 }
 
 pub(crate) fn put<S: Sink>(snapshot: &VenueSnapshot, out: &mut S) {
-    VERSION.put(out);
+    let VenueSnapshot {
+        time,
+        last_order_sequence,
+        last_transfer,
+        killed,
+        assets,
+        fee_schedules,
+        members,
+        order_limits,
+        accounts,
+        withdrawals,
+        instruments,
+        logic,
+    } = snapshot;
+    let version: u16 = if *logic == FIRST_LOGIC { 1 } else { 2 };
+    version.put(out);
     0u16.put(out);
-    snapshot.put(out);
+    time.put(out);
+    last_order_sequence.put(out);
+    last_transfer.put(out);
+    killed.put(out);
+    assets.put(out);
+    fee_schedules.put(out);
+    members.put(out);
+    order_limits.put(out);
+    accounts.put(out);
+    withdrawals.put(out);
+    instruments.put(out);
+    if version == 2 {
+        logic.put(out);
+    }
 }
 
 /// The snapshot that `bytes` are. Whether a venue can have this state is for the venue to say.
@@ -54,15 +81,37 @@ pub(crate) fn put<S: Sink>(snapshot: &VenueSnapshot, out: &mut S) {
 /// [`DecodeError`] when they are not exactly one snapshot of a known version.
 pub fn decode(bytes: &[u8]) -> Result<VenueSnapshot, DecodeError> {
     let mut input = Input::new(bytes);
+    let input = &mut input;
     let unknown = input.error("unknown version of a snapshot");
-    if u16::get(&mut input)? != VERSION {
+    let version = u16::get(input)?;
+    if version != 1 && version != 2 {
         return Err(unknown);
     }
     let unknown = input.error("unknown flags of a snapshot");
-    if u16::get(&mut input)? != 0 {
+    if u16::get(input)? != 0 {
         return Err(unknown);
     }
-    let snapshot = VenueSnapshot::get(&mut input)?;
+    let mut snapshot = VenueSnapshot {
+        time: Wire::get(input)?,
+        last_order_sequence: Wire::get(input)?,
+        last_transfer: Wire::get(input)?,
+        killed: Wire::get(input)?,
+        assets: Wire::get(input)?,
+        fee_schedules: Wire::get(input)?,
+        members: Wire::get(input)?,
+        order_limits: Wire::get(input)?,
+        accounts: Wire::get(input)?,
+        withdrawals: Wire::get(input)?,
+        instruments: Wire::get(input)?,
+        logic: FIRST_LOGIC,
+    };
+    if version == 2 {
+        let other_form = input.error("rules of version 1 have snapshots of version 1");
+        snapshot.logic = Wire::get(input)?;
+        if snapshot.logic == FIRST_LOGIC {
+            return Err(other_form);
+        }
+    }
     input.finish()?;
     Ok(snapshot)
 }

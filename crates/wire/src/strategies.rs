@@ -55,7 +55,7 @@ macro_rules! any_int {
         }
     )+};
 }
-any_int!(u8, u32, u64, i32, i128);
+any_int!(u8, u16, u32, u64, i32, i128);
 
 impl Any for bool {
     fn any() -> BoxedStrategy<Self> {
@@ -248,6 +248,7 @@ any_variants! {
         SetOrderLimits { member, instrument, limits }
         EngageKillSwitch { member }
         ReleaseKillSwitch { member }
+        ActivateLogic { version }
         PlaceOrder { member, order }
         AmendOrder { member, amendment }
         ReplaceOrder { member, target, order }
@@ -272,6 +273,7 @@ any_variants! {
         OrderLimitsSet { member, instrument, limits }
         KillSwitchEngaged { member }
         KillSwitchReleased { member }
+        LogicActivated { version }
         OrderAccepted { order, member, sequence, details, hold, maker_rate, taker_rate }
         OrderRejected { member, instrument, client_order_id, reason }
         OrderTriggered { order, member, sequence, trigger_price }

@@ -288,6 +288,7 @@ fn command() -> impl Strategy<Value = Command> {
                 Command::ReleaseKillSwitch { member }
             }
         }),
+        1 => select(vec![1u16, 2, 2, 3]).prop_map(|version| Command::ActivateLogic { version }),
         2 => Just(Command::Tick),
         2 => everopen_wire::strategies::command(),
     ]

@@ -8,9 +8,16 @@ use proptest::prelude::*;
 
 use super::{Any, any_fields, any_of, any_struct};
 
-/// Any snapshot, most of them of no possible venue.
+/// Any snapshot, most of them of no possible venue; half of them by the first version of the rules.
 pub fn venue_snapshot() -> BoxedStrategy<VenueSnapshot> {
-    any_of()
+    (any_of::<VenueSnapshot>(), any_of::<bool>())
+        .prop_map(|(mut snapshot, first)| {
+            if first {
+                snapshot.logic = 1;
+            }
+            snapshot
+        })
+        .boxed()
 }
 
 impl<T: Any> Any for Vec<T> {
@@ -34,7 +41,7 @@ impl<A: Any, B: Any, C: Any> Any for (A, B, C) {
 any_struct! {
     VenueSnapshot {
         time, last_order_sequence, last_transfer, killed, assets, fee_schedules, members,
-        order_limits, accounts, withdrawals, instruments,
+        order_limits, accounts, withdrawals, instruments, logic,
     }
     AssetSnapshot { code, decimals }
     AccountSnapshot { owner, asset, available, held }

@@ -52,47 +52,51 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Checks the samples of one framed type: bytes, files, decoding of the files, every tag covered.
 fn framed<T: Debug + PartialEq>(
-    name: &str,
-    samples: &[T],
+    files: &[(&str, &[T])],
     tags: &[(u16, &str)],
     encode: fn(&T, &mut Vec<u8>),
     decode: fn(&[u8]) -> Result<T, DecodeError>,
 ) {
-    let (mut all, mut text, mut seen) = (Vec::new(), String::new(), BTreeSet::new());
-    for sample in samples {
-        let start = all.len();
-        encode(sample, &mut all);
-        let bytes = &all[start..];
-        let tag = u16::from_le_bytes([bytes[0], bytes[1]]);
-        seen.insert(tag);
-        let variant = tags.iter().find(|t| t.0 == tag).expect("a listed tag").1;
-        let debug = format!("{sample:?}");
-        assert!(
-            debug.starts_with(variant),
-            "tag {tag} is {variant}, not {debug}"
-        );
-        writeln!(text, "{tag} {variant}\n  {}\n  {debug}", hex(bytes)).unwrap();
+    let mut seen = BTreeSet::new();
+    for (name, samples) in files {
+        let (mut all, mut text) = (Vec::new(), String::new());
+        for sample in *samples {
+            let start = all.len();
+            encode(sample, &mut all);
+            let bytes = &all[start..];
+            let tag = u16::from_le_bytes([bytes[0], bytes[1]]);
+            seen.insert(tag);
+            let variant = tags.iter().find(|t| t.0 == tag).expect("a listed tag").1;
+            let debug = format!("{sample:?}");
+            assert!(
+                debug.starts_with(variant),
+                "tag {tag} is {variant}, not {debug}"
+            );
+            writeln!(text, "{tag} {variant}\n  {}\n  {debug}", hex(bytes)).unwrap();
+        }
+        compare(&format!("{name}.bin"), &all);
+        compare(&format!("{name}.txt"), text.as_bytes());
+
+        let golden = std::fs::read(path(&format!("{name}.bin"))).unwrap();
+        let (mut rest, mut read) = (&golden[..], Vec::new());
+        while !rest.is_empty() {
+            let count = 4 + usize::from(u16::from_le_bytes([rest[2], rest[3]]));
+            read.push(decode(&rest[..count]).unwrap());
+            rest = &rest[count..];
+        }
+        assert_eq!(&read, samples);
     }
     let missing: Vec<_> = tags.iter().filter(|t| !seen.contains(&t.0)).collect();
     assert!(missing.is_empty(), "no sample of {missing:?}");
-    compare(&format!("{name}.bin"), &all);
-    compare(&format!("{name}.txt"), text.as_bytes());
-
-    let golden = std::fs::read(path(&format!("{name}.bin"))).unwrap();
-    let (mut rest, mut read) = (&golden[..], Vec::new());
-    while !rest.is_empty() {
-        let count = 4 + usize::from(u16::from_le_bytes([rest[2], rest[3]]));
-        read.push(decode(&rest[..count]).unwrap());
-        rest = &rest[count..];
-    }
-    assert_eq!(read, samples);
 }
 
 #[test]
 fn commands_are_what_they_were() {
     framed(
-        "v1/commands",
-        &samples::commands(),
+        &[
+            ("v1/commands", &samples::commands()),
+            ("v2/commands", &samples::later_commands()),
+        ],
         command::TAGS,
         command::encode,
         command::decode,
@@ -103,8 +107,10 @@ fn commands_are_what_they_were() {
 fn events_and_their_hash_are_what_they_were() {
     let events = samples::events();
     framed(
-        "v1/events",
-        &events,
+        &[
+            ("v1/events", &events),
+            ("v2/events", &samples::later_events()),
+        ],
         event::TAGS,
         event::encode,
         event::decode,
@@ -211,12 +217,23 @@ fn messages_are_what_they_were() {
 
 #[test]
 fn a_snapshot_and_its_hash_are_what_they_were() {
-    let state = samples::snapshot();
-    let mut bytes = Vec::new();
-    snapshot::encode(&state, &mut bytes);
-    compare("v1/snapshot.bin", &bytes);
-    let text = format!("{}\n{}\n{state:#?}\n", state_hash(&state), hex(&bytes));
-    compare("v1/snapshot.txt", text.as_bytes());
-    let golden = std::fs::read(path("v1/snapshot.bin")).unwrap();
-    assert_eq!(snapshot::decode(&golden), Ok(state));
+    let first = samples::snapshot();
+    let mut second = first.clone();
+    second.logic = 2;
+    for (version, state) in [("v1", first), ("v2", second)] {
+        let mut bytes = Vec::new();
+        snapshot::encode(&state, &mut bytes);
+        compare(&format!("{version}/snapshot.bin"), &bytes);
+        let text = format!("{}\n{}\n", state_hash(&state), hex(&bytes));
+        if version == "v1" {
+            // After these lines it has the state in Rust's form, which has new fields since.
+            let released = std::fs::read_to_string(path("v1/snapshot.txt")).unwrap();
+            assert!(released.starts_with(&text));
+        } else {
+            let text = format!("{text}{state:#?}\n");
+            compare(&format!("{version}/snapshot.txt"), text.as_bytes());
+        }
+        let golden = std::fs::read(path(&format!("{version}/snapshot.bin"))).unwrap();
+        assert_eq!(snapshot::decode(&golden), Ok(state));
+    }
 }

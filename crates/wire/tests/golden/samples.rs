@@ -137,7 +137,17 @@ fn order_limits() -> OrderLimits {
     }
 }
 
-/// At least one of each kind.
+/// The kinds of command that came after version 1 of entries.
+pub fn later_commands() -> Vec<Command> {
+    vec![Command::ActivateLogic { version: 0x0405 }]
+}
+
+/// The kinds of event that came with them.
+pub fn later_events() -> Vec<Event> {
+    vec![Event::LogicActivated { version: 0x0607 }]
+}
+
+/// At least one of each kind that logs of entry version 1 have.
 pub fn commands() -> Vec<Command> {
     let place = |order| Command::PlaceOrder {
         member: MEMBER,
@@ -247,7 +257,7 @@ pub fn commands() -> Vec<Command> {
     ]
 }
 
-/// At least one of each kind.
+/// At least one of each kind that came from them.
 #[allow(clippy::too_many_lines)]
 pub fn events() -> Vec<Event> {
     vec![
@@ -529,5 +539,6 @@ pub fn snapshot() -> VenueSnapshot {
             stops: vec![order(full_order(), 140)],
             free_slots: vec![150, 149],
         }],
+        logic: 1,
     }
 }

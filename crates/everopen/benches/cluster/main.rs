@@ -1,0 +1,196 @@
+//! Three replicas on this machine, beside what the machine itself takes and beside three members of
+//! etcd, measured in one run.
+//!
+//! `cargo xtask bench cluster -- [--seconds N] [--only floor|etcd|ours] [--mode fsync|memory]`
+//!
+//! The floor is measured before and after everything else; the systems run one after the other,
+//! each alone. Clients and all processes share the machine's cores. Ends with an error when a
+//! bound is missed or something that was asked for could not be measured; etcd missing on this
+//! machine is no error, but what is compared with it then counts as not measured.
+#![forbid(unsafe_code)]
+
+mod bounds;
+mod driver;
+mod etcd;
+mod floor;
+mod grpc;
+mod ours;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use driver::{Driver, Load, Mode};
+use everopen_testkit::Machine;
+use everopen_testkit::load::Span;
+use report::{Results, Row};
+
+/// Clients of the closed loop; both systems get the same.
+const CLIENTS: usize = 64;
+/// Commands under way when throughput is measured.
+const WINDOW: usize = 4_096;
+/// Commands a second of the open loops.
+const RATES: [u64; 2] = [10_000, 100_000];
+
+#[derive(Parser)]
+struct Options {
+    /// Seconds each measurement takes; a fifth of it more goes before it unmeasured.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// One part alone; what needs the others is then not measured.
+    #[arg(long)]
+    only: Option<Part>,
+    /// One durability mode alone.
+    #[arg(long)]
+    mode: Option<Mode>,
+    /// Where the data goes; the disk is what is measured. The build folder when not given.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Where to write the figures as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Passed by cargo to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What the machine itself takes.
+    Floor,
+    /// The peer.
+    Etcd,
+    /// Everopen.
+    Ours,
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
+
+    fn modes(&self) -> impl Iterator<Item = Mode> {
+        let only = self.mode;
+        [Mode::Fsync, Mode::Memory]
+            .into_iter()
+            .filter(move |mode| only.is_none_or(|only| only == *mode))
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    let base = options
+        .dir
+        .clone()
+        .unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+    std::fs::create_dir_all(&base)
+        .with_context(|| format!("cannot make the folder {}", base.display()))?;
+    // Removed when this ends, also by a panic.
+    let dir = tempfile::Builder::new()
+        .prefix("bench-cluster-")
+        .tempdir_in(&base)
+        .with_context(|| format!("cannot make a folder in {}", base.display()))?;
+    let results = measure(&options, dir.path())?;
+    results.print();
+    if let Some(path) = &options.json {
+        results.write_json(path)?;
+    }
+    Ok(if results.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn measure(options: &Options, dir: &Path) -> Result<Results> {
+    let time = Duration::from_secs(options.seconds);
+    let mut results = Results::new(dir);
+    if options.wants(Part::Floor) {
+        println!("floor ...");
+        results.floor = Some(floor::measure(dir, time / 2)?);
+    }
+    if options.wants(Part::Etcd) && options.modes().any(|mode| mode == Mode::Fsync) {
+        etcd(&mut results, dir, Span::of(time));
+    }
+    if options.wants(Part::Ours) {
+        for mode in options.modes() {
+            ours(&mut results, mode, dir, Span::of(time));
+        }
+    }
+    if let Some(floor) = &mut results.floor {
+        println!("floor again ...");
+        floor.add(&floor::measure(dir, time / 2)?);
+    }
+    results.machine_after = Machine::now();
+    Ok(results)
+}
+
+/// The peer; it has the one mode.
+fn etcd(results: &mut Results, dir: &Path, span: Span) {
+    let loads = [Load::One, Load::Clients(CLIENTS)];
+    let program = match etcd::Program::find() {
+        Ok(program) => program,
+        Err(why) => {
+            let why = format!("{why:#}");
+            println!("etcd: not measured: {why}");
+            let row = |load| Row::missing(etcd::NAME, Mode::Fsync, load, &why);
+            results.rows.extend(loads.map(row));
+            return;
+        }
+    };
+    results.peer = Some(program.version.clone());
+    match etcd::Etcd::start(&program, dir) {
+        Ok(mut etcd) => run(results, etcd::NAME, Mode::Fsync, &loads, &mut etcd, span),
+        Err(error) => fail(results, etcd::NAME, Mode::Fsync, &loads, &error),
+    }
+}
+
+fn ours(results: &mut Results, mode: Mode, dir: &Path, span: Span) {
+    let loads = [
+        Load::One,
+        Load::Clients(CLIENTS),
+        Load::Pipelined(WINDOW),
+        Load::Open(RATES[0]),
+        Load::Open(RATES[1]),
+    ];
+    match ours::Everopen::start(mode, dir) {
+        Ok(mut cluster) => run(results, ours::NAME, mode, &loads, &mut cluster, span),
+        Err(error) => fail(results, ours::NAME, mode, &loads, &error),
+    }
+}
+
+fn run(
+    results: &mut Results,
+    system: &'static str,
+    mode: Mode,
+    loads: &[Load],
+    driver: &mut impl Driver,
+    span: Span,
+) {
+    for load in loads {
+        println!("{system}, {}, {load} ...", mode.name());
+        match driver.measure(*load, span) {
+            Ok(outcome) => results
+                .rows
+                .push(Row::measured(system, mode, *load, outcome)),
+            Err(error) => fail(results, system, mode, &[*load], &error),
+        }
+    }
+}
+
+fn fail(
+    results: &mut Results,
+    system: &'static str,
+    mode: Mode,
+    loads: &[Load],
+    error: &anyhow::Error,
+) {
+    println!("{system}, {}: FAILED: {error:#}", mode.name());
+    let why = format!("failed: {error:#}");
+    results.failures += 1;
+    let row = |load: &Load| Row::missing(system, mode, *load, &why);
+    results.rows.extend(loads.iter().map(row));
+}

@@ -1,0 +1,92 @@
+//! The journal's side of a replica: carrying out a core's writes, in order.
+
+use everopen_journal::{self as journal, AppendError, Journal};
+
+use crate::core::Write;
+use crate::recovery::Fault;
+
+/// A journal and how far the write that it works on is.
+#[derive(Debug)]
+pub struct Writer {
+    journal: Journal,
+    /// Records of the current write that were appended already.
+    appended: usize,
+    installed: bool,
+}
+
+/// How a write went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// All of it was appended.
+    Whole,
+    /// The disk has no room: call again with the same write once it has.
+    Full,
+}
+
+impl Writer {
+    /// A writer for an open journal.
+    pub fn new(journal: Journal) -> Self {
+        Self {
+            journal,
+            appended: 0,
+            installed: false,
+        }
+    }
+
+    /// The journal.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// Appends a write; nothing of it may be acknowledged before [`Writer::commit`]. A state that
+    /// is to be installed is on the disk when this returns.
+    ///
+    /// # Errors
+    /// What ends the replica.
+    pub fn append(&mut self, write: &Write) -> Result<Wrote, Fault> {
+        if let Some(install) = write.install.as_ref().filter(|_| !self.installed) {
+            match self.journal.append(&install.record) {
+                Ok(place) => assert_eq!(
+                    place, install.place,
+                    "invariant: core and journal count alike"
+                ),
+                Err(AppendError::Full) => return Ok(Wrote::Full),
+                Err(error) => return Err(Fault::Append(error)),
+            }
+            self.journal.commit()?;
+            self.journal
+                .snapshots()
+                .write_with(install.place, |out| {
+                    out.write_all(&install.header)?;
+                    out.write_all(&install.bytes)
+                })?;
+            self.installed = true;
+        }
+        for record in write.records.iter().skip(self.appended) {
+            match self.journal.append(record) {
+                Ok(_) => self.appended += 1,
+                Err(AppendError::Full) => return Ok(Wrote::Full),
+                Err(error) => return Err(Fault::Append(error)),
+            }
+        }
+        (self.appended, self.installed) = (0, false);
+        Ok(Wrote::Whole)
+    }
+
+    /// Makes everything appended durable.
+    ///
+    /// # Errors
+    /// What ends the replica: whether it is on the disk is unknown then.
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        self.journal.commit()?;
+        Ok(())
+    }
+
+    /// Deletes what the newest snapshots made superfluous.
+    ///
+    /// # Errors
+    /// [`journal::Error`]; trying again goes on.
+    pub fn retire(&mut self) -> Result<(), journal::Error> {
+        self.journal.retire().map(drop)
+    }
+}

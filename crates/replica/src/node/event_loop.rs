@@ -1,0 +1,536 @@
+//! The loop: the network, the clock and the other threads on one side, the core on the other.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::mpsc::TrySendError;
+use std::time::{Duration, Instant};
+
+use everopen_identity::Name;
+use everopen_journal::SnapshotRef;
+use everopen_rpc::{ConnId, Event, Hub, SendError};
+use everopen_wire::message::{Message, PROTOCOL, RefusalCode, Role};
+
+use super::follow::{Follow, Recent, Ring};
+use super::peers::Peer;
+use super::publisher::{Publication, Published};
+use super::tickets::Tickets;
+use super::{Config, Shown, Threads, bulk, clock, disk};
+use crate::core::{Core, Effects, Step};
+use crate::recovery::Fault;
+
+/// Entries that may wait for the publisher before nothing more is read from the network.
+const BACKLOG_MAX: usize = 16_384;
+/// How long a leader that stops waits for another to take over.
+const HANDOVER: Duration = Duration::from_millis(1_500);
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    /// Its certificate's name.
+    pub name: Option<Name>,
+    /// What it said that it is; none until then.
+    pub role: Option<Role>,
+    /// The replica's number, for a replica.
+    pub node: u64,
+    pub dialed: bool,
+    pub follow: Option<Follow>,
+}
+
+/// Frames to be sent at the end of the turn.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    frames: Vec<(ConnId, Range<usize>)>,
+    pub closes: Vec<ConnId>,
+}
+
+impl Outbox {
+    pub fn push(&mut self, conn: ConnId, message: &Message<'_>) {
+        let start = self.bytes.len();
+        message.encode(&mut self.bytes);
+        self.frames.push((conn, start..self.bytes.len()));
+    }
+}
+
+pub(super) struct EventLoop {
+    hub: Hub,
+    inner: Inner,
+}
+
+/// All of the loop but the network.
+pub(super) struct Inner {
+    pub config: Config,
+    pub core: Core,
+    pub threads: Threads,
+    pub shown: Arc<Shown>,
+    pub conns: HashMap<ConnId, Conn>,
+    pub peers: BTreeMap<u64, Peer>,
+    pub dials: Vec<u64>,
+    pub outbox: Outbox,
+    pub tickets: Tickets,
+    pub ring: Ring,
+    pub followers: HashMap<u64, ConnId>,
+    pub followers_made: u64,
+    pub bulk: bulk::Bulk,
+    pub backlog: VecDeque<Publication>,
+    pub started: Instant,
+    pub state_hash: Option<(u64, [u8; 16])>,
+    pub answers: (
+        std::sync::mpsc::Sender<super::calls::Late>,
+        std::sync::mpsc::Receiver<super::calls::Late>,
+    ),
+    pub waker: everopen_rpc::Waker,
+    pub commands: u64,
+    pub scratch: Vec<u8>,
+    last_tick: Instant,
+    last_chores: Instant,
+    stopping: Option<Instant>,
+}
+
+impl EventLoop {
+    pub fn new(
+        config: Config,
+        core: Core,
+        hub: Hub,
+        threads: Threads,
+        ring: Ring,
+        file: Option<SnapshotRef>,
+        shown: Arc<Shown>,
+    ) -> Self {
+        let now = Instant::now();
+        let waker = hub.waker();
+        let inner = Inner {
+            config,
+            core,
+            threads,
+            shown,
+            conns: HashMap::new(),
+            peers: BTreeMap::new(),
+            dials: Vec::new(),
+            outbox: Outbox::default(),
+            tickets: Tickets::default(),
+            ring,
+            followers: HashMap::new(),
+            followers_made: 0,
+            bulk: bulk::Bulk::new(file),
+            backlog: VecDeque::new(),
+            started: now,
+            state_hash: None,
+            answers: std::sync::mpsc::channel(),
+            waker,
+            commands: 0,
+            scratch: Vec::new(),
+            last_tick: now,
+            last_chores: now,
+            stopping: None,
+        };
+        Self { hub, inner }
+    }
+
+    pub fn run(mut self) -> Result<(), Fault> {
+        let ended = self.turn_until_end();
+        self.inner.show(ended.as_ref().err());
+        let Inner { mut threads, .. } = self.inner;
+        // The network first: nobody is to get an answer that was not meant for it.
+        drop(self.hub);
+        drop(threads.publications.take());
+        if let Some(orders) = threads.orders.take() {
+            let _ = orders.send(disk::Order::Stop);
+        }
+        let disk = threads.disk.take().map(|thread| thread.join());
+        drop(threads.published);
+        let publisher = threads.publisher.take().map(|thread| thread.join());
+        ended?;
+        for joined in [disk, publisher].into_iter().flatten() {
+            joined.unwrap_or(Err(Fault::Panicked))?;
+        }
+        Ok(())
+    }
+
+    fn turn_until_end(&mut self) -> Result<(), Fault> {
+        loop {
+            let inner = &mut self.inner;
+            if inner.shown.ended.load(Relaxed) || inner.is_done() {
+                return Ok(());
+            }
+            let timeout = inner.patience();
+            let full = inner.backlog.len() > BACKLOG_MAX;
+            self.hub
+                .turn(Some(timeout), &mut |event| inner.on(event))
+                .map_err(Fault::Network)?;
+            inner.hear_threads()?;
+            inner.pass_time();
+            let effects = inner.core.turn(clock())?;
+            inner.carry_out(effects);
+            inner.feed_followers(&self.hub);
+            inner.send(&mut self.hub);
+            self.hub.flush();
+            let stuck = inner.backlog.len() > BACKLOG_MAX;
+            if stuck != full {
+                for conn in inner.conns.keys() {
+                    self.hub.pause_reading(*conn, stuck);
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn patience(&self) -> Duration {
+        if self.core.has_work() {
+            return Duration::ZERO;
+        }
+        self.config.tick.saturating_sub(self.last_tick.elapsed())
+    }
+
+    fn on(&mut self, event: Event<'_>) {
+        match event {
+            Event::Opened { conn, peer, dialed } => {
+                self.conns.insert(
+                    conn,
+                    Conn {
+                        name: peer,
+                        role: None,
+                        node: 0,
+                        dialed,
+                        follow: None,
+                    },
+                );
+                self.greet(conn);
+                if dialed && !self.bulk_opened(conn) {
+                    self.dialed(conn);
+                }
+            }
+            Event::Frame { conn, bytes } => {
+                let Ok(message) = Message::decode(bytes) else {
+                    tracing::warn!(%conn, "a frame can't be read; the connection is closed");
+                    self.drop_conn(conn);
+                    return;
+                };
+                self.message(conn, &message);
+            }
+            Event::Closed { conn, reason } => {
+                tracing::debug!(%conn, %reason, "connection ended");
+                self.closed(conn);
+            }
+        }
+    }
+
+    fn greet(&mut self, conn: ConnId) {
+        let message = Message::Hello {
+            protocol: PROTOCOL,
+            role: Role::Replica,
+            node: self.config.node,
+            cluster: self.config.cluster,
+            logic_min: 1,
+            logic_max: self.config.core.logic_max,
+            address: &self.config.advertise,
+            build: &self.config.build,
+        };
+        self.outbox.push(conn, &message);
+    }
+
+    fn message(&mut self, conn: ConnId, message: &Message<'_>) {
+        let Some(known) = self.conns.get(&conn) else {
+            return;
+        };
+        let is_replica = known.role == Some(Role::Replica);
+        match (message, known.role) {
+            (Message::Hello { .. }, None) => self.hello(conn, message),
+            (_, None) | (Message::Hello { .. }, _) => {
+                tracing::warn!(%conn, "a peer does not begin with a greeting");
+                self.drop_conn(conn);
+            }
+            (
+                Message::OpenSession { .. }
+                | Message::Submit { .. }
+                | Message::ReadIndex { .. }
+                | Message::Follow { .. },
+                _,
+            ) => self.client_message(conn, message),
+            (Message::Call { request, question }, _) => self.call(conn, *request, question),
+            (_, _) if is_replica => {
+                let node = known.node;
+                self.peer_message(conn, node, message);
+            }
+            _ => self.refuse(conn, 0, RefusalCode::NotAllowed, 0),
+        }
+    }
+
+    fn hello(&mut self, conn: ConnId, message: &Message<'_>) {
+        let Message::Hello {
+            protocol,
+            role,
+            node,
+            cluster,
+            logic_max,
+            address,
+            build,
+            ..
+        } = *message
+        else {
+            return;
+        };
+        let Some(known) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        let named = match known.name {
+            Some(Name::Node(name)) => Some(name),
+            Some(_) => None,
+            // Plain connections carry no name: whoever chose them trusts what is said.
+            None => Some(node),
+        };
+        let foreign = cluster != [0; 16] && cluster != self.config.cluster;
+        let wrong = match role {
+            _ if protocol != PROTOCOL => Some("speaks another version of the protocol"),
+            Role::Replica if named != Some(node) => Some("is not the replica that it says"),
+            Role::Replica if foreign => Some("belongs to another cluster"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            tracing::warn!(%conn, node, "a peer {wrong}; the connection is closed");
+            return self.drop_conn(conn);
+        }
+        known.role = Some(role);
+        known.node = if role == Role::Replica { node } else { 0 };
+        if role == Role::Replica {
+            self.core.set_support(node, logic_max);
+            let peer = self.peers.entry(node).or_default();
+            peer.build = build.to_string();
+            peer.logic_max = logic_max;
+            if peer.address.is_empty() {
+                peer.address = address.to_string();
+            }
+        }
+    }
+
+    pub fn drop_conn(&mut self, conn: ConnId) {
+        self.outbox.closes.push(conn);
+        self.closed(conn);
+    }
+
+    fn closed(&mut self, conn: ConnId) {
+        self.peer_closed(conn);
+        self.bulk_closed(conn);
+        if let Some(conn) = self.conns.remove(&conn)
+            && let Some(follow) = conn.follow
+        {
+            self.followers.remove(&follow.number);
+        }
+    }
+
+    /// Takes what the other threads have to say.
+    fn hear_threads(&mut self) -> Result<(), Fault> {
+        let progress = &self.threads.progress;
+        self.core.persisted(progress.durable.load(Acquire));
+        self.core.set_disk_full(progress.full.load(Relaxed));
+        for thread in [&mut self.threads.disk, &mut self.threads.publisher] {
+            if thread.as_ref().is_some_and(|thread| thread.is_finished())
+                && let Some(thread) = thread.take()
+            {
+                thread.join().unwrap_or(Err(Fault::Panicked))?;
+                return Err(Fault::Panicked);
+            }
+        }
+        while let Ok(published) = self.threads.published.try_recv() {
+            match published {
+                Published::Checkpoint {
+                    follower,
+                    index,
+                    time,
+                    bytes,
+                } => self.checkpoint_ready(follower, index, time, bytes),
+                Published::Snapshot(Ok(taken)) => {
+                    self.core.set_state_hash(taken.index, taken.state_hash);
+                    self.core.snapshot_ended(Some(taken.snapshot));
+                    self.state_hash = Some((taken.index, taken.state_hash));
+                    self.bulk.set_file(taken.file);
+                    self.tell_state_hash(taken.index, taken.state_hash);
+                    if let Some(orders) = &self.threads.orders {
+                        let _ = orders.send(disk::Order::Retire);
+                    }
+                    tracing::info!(index = taken.index, "snapshot taken");
+                }
+                Published::Snapshot(Err(error)) => {
+                    tracing::warn!(error, "snapshot failed; the next one is tried later");
+                    self.core.snapshot_ended(None);
+                }
+            }
+        }
+        while let Ok(late) = self.answers.1.try_recv() {
+            self.late(late);
+        }
+        self.hear_bulk();
+        self.push_backlog()
+    }
+
+    fn push_backlog(&mut self) -> Result<(), Fault> {
+        let Some(publications) = &self.threads.publications else {
+            return Ok(());
+        };
+        while let Some(publication) = self.backlog.pop_front() {
+            match publications.try_send(publication) {
+                Ok(()) => {}
+                Err(TrySendError::Full(publication)) => {
+                    self.backlog.push_front(publication);
+                    return Ok(());
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(Fault::Panicked),
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_time(&mut self) {
+        let now = Instant::now();
+        let since = now.duration_since(self.last_tick);
+        if since >= self.config.tick {
+            // At most one, however long the pause was: a burst would begin an election.
+            self.core.tick();
+            self.last_tick = if since < self.config.tick * 2 {
+                self.last_tick + self.config.tick
+            } else {
+                now
+            };
+            self.dial_peers(now);
+            self.bulk_tick(now);
+        }
+        if now.duration_since(self.last_chores) >= Duration::from_millis(100) {
+            self.last_chores = now;
+            self.tell_digest();
+            self.ping_peers();
+            self.show(None);
+        }
+        self.begin_to_stop(now);
+    }
+
+    fn begin_to_stop(&mut self, now: Instant) {
+        if !self.shown.stop.load(Relaxed) || self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now);
+        if self.core.is_leader()
+            && let Err(reason) = self.core.transfer(None)
+        {
+            tracing::info!(reason, "the lead is not handed over");
+            self.stopping = Some(now - HANDOVER);
+        }
+    }
+
+    /// Whether a stop that was asked for can be carried out now.
+    fn is_done(&self) -> bool {
+        let Some(since) = self.stopping else {
+            return false;
+        };
+        let handed = !self.core.is_leader() && self.core.leader().is_some();
+        let others = self.core.state().conf.voters.len() > 1;
+        (handed && self.tickets.len() == 0) || !others || since.elapsed() >= HANDOVER
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for notice in effects.notices {
+            tracing::info!("{notice}");
+        }
+        for message in effects.messages {
+            self.send_raft(message);
+        }
+        if let Some(orders) = &self.threads.orders {
+            for write in effects.writes {
+                let _ = orders.send(disk::Order::Write(write));
+            }
+        }
+        for step in effects.steps {
+            self.step(step);
+        }
+        for (ticket, answer) in effects.answers {
+            self.answer(ticket, answer);
+        }
+        self.shown
+            .applied
+            .store(self.core.state().index, Relaxed);
+        // A failed publisher is noticed in the next turn.
+        let _ = self.push_backlog();
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Entry(entry) => {
+                self.commands += entry.commands;
+                self.ring.push(Recent::of(&entry));
+                self.backlog.push_back(Publication::Entry {
+                    index: entry.index,
+                    time: entry.time,
+                    events: entry.events,
+                });
+            }
+            Step::Snapshot(job) => self.backlog.push_back(Publication::Snapshot(job)),
+            Step::Installed {
+                index,
+                time,
+                checkpoint,
+            } => {
+                tracing::info!(index, "took over a peer's state");
+                self.ring.clear();
+                self.backlog.push_back(Publication::Installed {
+                    index,
+                    time,
+                    checkpoint,
+                });
+                self.cut_followers();
+            }
+        }
+    }
+
+    fn send(&mut self, hub: &mut Hub) {
+        for node in std::mem::take(&mut self.dials) {
+            self.dial(node, hub);
+        }
+        self.bulk_dial(hub);
+        let outbox = std::mem::take(&mut self.outbox);
+        let mut lost = Vec::new();
+        for (conn, span) in &outbox.frames {
+            match hub.send(*conn, &outbox.bytes[span.clone()]) {
+                Ok(()) | Err(SendError::Gone) => {}
+                Err(SendError::Full | SendError::TooLarge) => lost.push(*conn),
+            }
+        }
+        for conn in outbox.closes {
+            hub.close(conn);
+        }
+        for conn in lost {
+            self.send_failed(conn, hub);
+        }
+        let Outbox { mut bytes, mut frames, .. } = Outbox {
+            closes: Vec::new(),
+            ..outbox
+        };
+        bytes.clear();
+        frames.clear();
+        // Buffers are kept, unless a burst made them large.
+        if self.outbox.frames.is_empty() && bytes.capacity() < 16 << 20 {
+            self.outbox.bytes = bytes;
+            self.outbox.frames = frames;
+        }
+    }
+
+    /// A frame did not fit. Consensus repeats what it needs; a client would wait for ever.
+    fn send_failed(&mut self, conn: ConnId, hub: &mut Hub) {
+        let Some(known) = self.conns.get(&conn) else {
+            return;
+        };
+        if known.role == Some(Role::Replica) {
+            let node = known.node;
+            self.core.report_unreachable(node);
+        } else {
+            tracing::warn!(%conn, "a client does not read what it is sent; it is cut off");
+            hub.close(conn);
+            self.closed(conn);
+        }
+    }
+}

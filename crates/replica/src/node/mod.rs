@@ -1,0 +1,331 @@
+//! A replica as a process runs it: one event loop, a journal's thread, a publisher's thread.
+
+mod bulk;
+mod calls;
+mod clients;
+mod disk;
+mod event_loop;
+mod follow;
+mod machine;
+mod peers;
+mod publisher;
+mod tickets;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use everopen_domain::Timestamp;
+use everopen_journal::Journal;
+use everopen_rpc::{Hub, Limits, Security, Waker};
+use serde_json::Value;
+
+use crate::core::{self, Core};
+use crate::disk::Writer;
+use crate::recovery::{Fault, Origin, Progress, Report, recover};
+use crate::{Applied, Reader, journal};
+
+/// How a replica is run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its number, from 1.
+    pub node: u64,
+    /// Its cluster.
+    pub cluster: [u8; 16],
+    /// Where others reach it.
+    pub advertise: String,
+    /// The first voters and where they are reached, this replica among them; none when it joins a
+    /// cluster that runs.
+    pub voters: BTreeMap<u64, String>,
+    /// Where and how the log is kept.
+    pub journal: journal::Config,
+    /// Who it is to others.
+    pub security: Security,
+    /// The settings of consensus.
+    pub core: core::Config,
+    /// A tick of the consensus clock.
+    pub tick: Duration,
+    /// The release, for people.
+    pub build: String,
+}
+
+impl Config {
+    /// The usual settings, with the log in `journal`.
+    pub fn new(node: u64, cluster: [u8; 16], journal: journal::Config, security: Security) -> Self {
+        Self {
+            node,
+            cluster,
+            advertise: String::new(),
+            voters: BTreeMap::new(),
+            journal,
+            security,
+            core: core::Config::new(node),
+            tick: Duration::from_millis(10),
+            build: env!("CARGO_PKG_VERSION").to_string(),
+        }
+    }
+}
+
+/// What the loop shows of itself to the rest of the process.
+#[derive(Debug, Default)]
+struct Shown {
+    status: Mutex<Value>,
+    ended: AtomicBool,
+    stop: AtomicBool,
+    applied: AtomicU64,
+}
+
+/// A running replica. Dropping it stops it as [`Node::stop`] does.
+pub struct Node {
+    shown: Arc<Shown>,
+    waker: Waker,
+    address: SocketAddr,
+    thread: Option<JoinHandle<Result<(), Fault>>>,
+}
+
+impl Node {
+    /// Opens the log, brings the state and the reader up to what is known to be committed, and
+    /// starts the threads.
+    ///
+    /// # Errors
+    /// A [`Fault`]; a damaged log is left as it was.
+    pub fn start(
+        config: Config,
+        listener: TcpListener,
+        mut reader: impl Reader,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Self, Report), Fault> {
+        let (mut journal, found) = Journal::open(config.journal.clone())?;
+        let origin = Origin {
+            node: config.node,
+            cluster: config.cluster,
+            voters: config.voters.clone(),
+        };
+        let logic_max = config.core.logic_max;
+        let (recovered, mut report) =
+            recover(&mut journal, &found, &origin, &mut reader, logic_max)?;
+        let commit = recovered.commit_index();
+        let mut core_config = config.core.clone();
+        core_config.seed ^= clock().0 ^ (u64::from(std::process::id()) << 32);
+        let mut core = Core::new(core_config, recovered)?;
+        // The log's past, before anybody can ask.
+        let started = Instant::now();
+        let from = core.state().index;
+        let mut writes = Vec::new();
+        let mut ring = follow::Ring::default();
+        while core.state().index < commit {
+            let effects = core.turn(Timestamp::ZERO)?;
+            writes.extend(effects.writes);
+            for step in effects.steps {
+                if let core::Step::Entry(entry) = step {
+                    report.entries_replayed += 1;
+                    report.commands_replayed += entry.commands;
+                    ring.push(follow::Recent::of(&entry));
+                    reader.applied(&Applied {
+                        index: everopen_domain::LogIndex(entry.index),
+                        time: entry.time,
+                        events: &entry.events,
+                    });
+                }
+            }
+            progress(Progress {
+                done: core.state().index - from,
+                total: commit - from,
+            });
+        }
+        report.replay_time = started.elapsed();
+        let limits = Limits {
+            frame_bytes_max: 8 << 20,
+            outgoing_bytes_max: 64 << 20,
+            connections_max: 1_024,
+            ..Limits::default()
+        };
+        let mut hub = Hub::new(limits, config.security.clone()).map_err(Fault::Network)?;
+        let address = hub.listen(listener).map_err(Fault::Network)?;
+        let waker = hub.waker();
+        let shown = Arc::new(Shown::default());
+        let threads = Threads::start(journal, reader, &core, &waker, writes)?;
+        let event_loop = event_loop::EventLoop::new(
+            config,
+            core,
+            hub,
+            threads,
+            ring,
+            found.snapshot.clone(),
+            Arc::clone(&shown),
+        );
+        let ended = Arc::clone(&shown);
+        let thread = thread("everopen-replica", move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                event_loop.run()
+            }));
+            ended.ended.store(true, Relaxed);
+            result.unwrap_or(Err(Fault::Panicked))
+        })?;
+        let node = Self {
+            shown,
+            waker,
+            address,
+            thread: Some(thread),
+        };
+        Ok((node, report))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// True until the loop has ended, by [`Node::stop`] or by a fault.
+    pub fn is_running(&self) -> bool {
+        !self.shown.ended.load(Relaxed)
+    }
+
+    /// The last entry applied.
+    pub fn applied(&self) -> u64 {
+        self.shown.applied.load(Relaxed)
+    }
+
+    /// What it says of itself; see `docs/operating/cluster.md`.
+    pub fn status(&self) -> Value {
+        self.shown
+            .status
+            .lock()
+            .map(|status| status.clone())
+            .unwrap_or_default()
+    }
+
+    /// Hands the lead over if it leads, finishes what is on its way to the disk, and ends.
+    ///
+    /// # Errors
+    /// The fault that had ended the loop before.
+    pub fn stop(mut self) -> Result<(), Fault> {
+        self.shown.stop.store(true, Relaxed);
+        self.join()
+    }
+
+    /// Ends as if the process had been killed: nothing is handed over. For tests.
+    pub fn abandon(mut self) {
+        self.shown.ended.store(true, Relaxed);
+        let _ = self.join();
+    }
+
+    fn join(&mut self) -> Result<(), Fault> {
+        self.waker.wake();
+        match self.thread.take() {
+            Some(thread) => thread.join().unwrap_or(Err(Fault::Panicked)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shown.stop.store(true, Relaxed);
+        if let Err(fault) = self.join() {
+            tracing::error!(fault = chain(&fault), "replica ended by a fault");
+        }
+    }
+}
+
+/// The threads beside the loop, and the ways to them.
+struct Threads {
+    orders: Option<std::sync::mpsc::Sender<disk::Order>>,
+    disk: Option<JoinHandle<Result<(), Fault>>>,
+    progress: Arc<disk::Progress>,
+    publications: Option<std::sync::mpsc::SyncSender<publisher::Publication>>,
+    published: std::sync::mpsc::Receiver<publisher::Published>,
+    publisher: Option<JoinHandle<Result<(), Fault>>>,
+}
+
+impl Threads {
+    fn start(
+        journal: Journal,
+        reader: impl Reader,
+        core: &Core,
+        waker: &Waker,
+        writes: Vec<core::Write>,
+    ) -> Result<Self, Fault> {
+        let progress = Arc::new(disk::Progress {
+            durable: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+        });
+        // Bounded by what the core may have uncommitted.
+        let (orders, ordered) = std::sync::mpsc::channel();
+        for write in writes {
+            let _ = orders.send(disk::Order::Write(write));
+        }
+        let (publications, published_in) = sync_channel(4_096);
+        let (tell, published) = sync_channel(64);
+        let publisher = publisher::Publisher {
+            reader,
+            snapshots: journal.snapshots(),
+            tell,
+            waker: waker.clone(),
+            index: core.state().index,
+            time: core.state().time,
+        };
+        let publisher = thread("everopen-publisher", move || publisher.run(&published_in))?;
+        let disk = {
+            let (progress, waker) = (Arc::clone(&progress), waker.clone());
+            thread("everopen-journal", move || {
+                let result = disk::run(Writer::new(journal), &ordered, &progress, &waker);
+                waker.wake();
+                result
+            })?
+        };
+        Ok(Self {
+            orders: Some(orders),
+            disk: Some(disk),
+            progress,
+            publications: Some(publications),
+            published,
+            publisher: Some(publisher),
+        })
+    }
+}
+
+fn thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Fault> {
+    std::thread::Builder::new()
+        .name(name.to_string())
+        .spawn(work)
+        .map_err(Fault::Thread)
+}
+
+/// The only place that asks for the time: what it says goes into the log.
+fn clock() -> Timestamp {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// An error and its sources in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// An address as text becomes one that can be dialed.
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    use std::net::ToSocketAddrs;
+    address
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::other("no such address"))
+}
