@@ -8,7 +8,6 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli::LogFormat;
 
@@ -51,7 +50,7 @@ pub fn start_file(format: LogFormat, path: &Path) -> Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter("info")?)
         .with_ansi(false)
-        .with_writer(Shared(Mutex::new(file)));
+        .with_writer(Mutex::new(file));
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -124,18 +123,6 @@ impl Write for LogFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-struct Shared(Mutex<LogFile>);
-
-impl<'a> MakeWriter<'a> for Shared {
-    type Writer = std::sync::MutexGuard<'a, LogFile>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -66,7 +66,11 @@ fn begin(operator: Arc<Operator>, busy: Arc<AtomicUsize>, stream: UnixStream) ->
     if busy.fetch_add(1, Ordering::AcqRel) >= REQUESTS_MAX {
         busy.fetch_sub(1, Ordering::AcqRel);
         stream.set_write_timeout(Some(PATIENCE))?;
-        writeln!(&stream, "{}", json!({ "error": "too many requests at once" }))?;
+        writeln!(
+            &stream,
+            "{}",
+            json!({ "error": "too many requests at once" })
+        )?;
         return Ok(());
     }
     let counted = Arc::clone(&busy);

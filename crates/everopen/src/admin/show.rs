@@ -29,9 +29,10 @@ fn product(views: &Views, product: &Product) -> Value {
     let best = |side| book.and_then(|b| b.best(side)).map(|level| level.price);
     let (bid, ask) = (best(Side::Buy), best(Side::Sell));
     let spread = match (bid, ask) {
-        (Some(bid), Some(ask)) if ask > bid => {
-            Some(format!("{:.1} bp", (ask.0 - bid.0) as f64 * 1e4 / ask.0 as f64))
-        }
+        (Some(bid), Some(ask)) if ask > bid => Some(format!(
+            "{:.1} bp",
+            (ask.0 - bid.0) as f64 * 1e4 / ask.0 as f64
+        )),
         _ => None,
     };
     let price = |p: Option<_>| p.map(|p| product.price(p).to_string());

@@ -71,11 +71,6 @@ impl Access {
         })
     }
 
-    /// The replicas known.
-    pub fn nodes(&self) -> &[Peer] {
-        &self.nodes
-    }
-
     /// Takes up one more, or its new address.
     pub fn know(&mut self, node: Peer) {
         self.nodes.retain(|known| known.id != node.id);

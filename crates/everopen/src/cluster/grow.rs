@@ -115,10 +115,7 @@ fn ask_standing(access: &mut Access, id: u64) -> Option<Standing> {
 /// # Errors
 /// What the leader refused.
 pub fn add(access: &mut Access, node: Peer, patience: Duration) -> Result<()> {
-    if !matches!(
-        ask_standing(access, node.id),
-        None | Some(Standing::None)
-    ) {
+    if !matches!(ask_standing(access, node.id), None | Some(Standing::None)) {
         return Ok(());
     }
     let question = json!({ "ask": "add", "node": node.id, "address": node.address.to_string() });
@@ -146,7 +143,9 @@ pub fn promote_when_ready(
         match ask_standing(access, node.id) {
             Some(Standing::Voter) => return Ok(()),
             Some(Standing::None) => bail!("replica {} is not in the cluster", node.id),
-            Some(Standing::Learner { behind: Some(behind) }) => {
+            Some(Standing::Learner {
+                behind: Some(behind),
+            }) => {
                 if behind < least {
                     (least, moved) = (behind, Instant::now());
                 }
@@ -182,7 +181,11 @@ pub fn promote_when_ready(
 /// When one can't be brought in; those before it are in.
 pub fn bring_in(dir: &Path, access: &mut Access, is_stopped: &dyn Fn() -> bool) -> Result<()> {
     let cluster = Cluster::read(dir)?;
-    for replica in cluster.nodes.iter().filter(|node| node.join && !node.learner) {
+    for replica in cluster
+        .nodes
+        .iter()
+        .filter(|node| node.join && !node.learner)
+    {
         let node = Peer {
             id: replica.id,
             address: replica.address,

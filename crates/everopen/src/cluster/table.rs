@@ -208,7 +208,10 @@ mod tests {
             answered(3, Err("not reachable: connection refused".into())),
         ];
         let lines = lines(&statuses);
-        assert!(lines[1].contains("leader") && lines[1].contains("voter"), "{lines:#?}");
+        assert!(
+            lines[1].contains("leader") && lines[1].contains("voter"),
+            "{lines:#?}"
+        );
         assert!(lines[1].contains("001122334455 @64") && lines[1].contains("1/2"));
         assert!(lines[2].contains("     11  "), "{}", lines[2]);
         assert!(lines[3].contains("down") && lines[3].contains("learner"));

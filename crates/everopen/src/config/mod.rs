@@ -72,9 +72,7 @@ impl From<ClusterId> for String {
 }
 
 /// What an acknowledgment means.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// Acknowledged means on the disks of a majority of the replicas
@@ -148,7 +146,10 @@ fn check_peers(peers: &[Peer]) -> Result<()> {
         if peers[..at].iter().any(|other| other.id == peer.id) {
             bail!("node {} stands there twice", peer.id);
         }
-        if peers[..at].iter().any(|other| other.address == peer.address) {
+        if peers[..at]
+            .iter()
+            .any(|other| other.address == peer.address)
+        {
             bail!("address {} stands there twice", peer.address);
         }
     }

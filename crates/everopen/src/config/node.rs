@@ -211,7 +211,10 @@ address = "127.0.0.1:7001"
     fn what_contradicts_itself_is_refused() {
         let said = refused(&GOOD.replace("id = 1", "id = 2"));
         assert!(said.contains("itself is not among them"), "{said}");
-        let said = refused(&GOOD.replace("address = \"127.0.0.1:7001\"", "address = \"127.0.0.1:7002\""));
+        let said = refused(&GOOD.replace(
+            "address = \"127.0.0.1:7001\"",
+            "address = \"127.0.0.1:7002\"",
+        ));
         assert!(said.contains("advertises"), "{said}");
         let twice = format!("{GOOD}[[nodes]]\nid = 1\naddress = \"127.0.0.1:7003\"\n");
         assert!(refused(&twice).contains("twice"));

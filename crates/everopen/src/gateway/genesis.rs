@@ -277,7 +277,8 @@ pub fn is_without_market(views: &Views) -> bool {
 pub fn check(views: &Views) -> Result<(), String> {
     for (id, demo) in ASSETS.iter().enumerate() {
         let there = views.asset(AssetId(id as u32));
-        if there.is_none_or(|asset| asset.code.as_str() != demo.code || asset.decimals != demo.decimals)
+        if there
+            .is_none_or(|asset| asset.code.as_str() != demo.code || asset.decimals != demo.decimals)
         {
             return Err(format!("asset {id} is not {}", demo.code));
         }

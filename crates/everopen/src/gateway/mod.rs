@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use everopen_client::Client;
 use everopen_domain::{Event, LogIndex};
 use everopen_gateway::{self as gateway, Gateway, KeyStore, Parts};

@@ -53,15 +53,16 @@ impl CommandPort for ClusterPort {
         let begun = Instant::now();
         let (tell, told) = oneshot::channel();
         let visible = Arc::clone(&self.visible);
-        let answer = Box::new(
-            move |outcome: Result<everopen_client::Outcome, Refusal>| match outcome {
-                Ok(outcome) => {
-                    let index = outcome.index;
-                    visible.once(index, Box::new(move || drop(tell.send(Ok(outcome)))));
-                }
-                Err(refusal) => drop(tell.send(Err(refusal))),
-            },
-        );
+        let answer =
+            Box::new(
+                move |outcome: Result<everopen_client::Outcome, Refusal>| match outcome {
+                    Ok(outcome) => {
+                        let index = outcome.index;
+                        visible.once(index, Box::new(move || drop(tell.send(Ok(outcome)))));
+                    }
+                    Err(refusal) => drop(tell.send(Err(refusal))),
+                },
+            );
         let submitted = self
             .check_room()
             .and_then(|()| self.client.submit(vec![command], answer).map_err(error));
@@ -87,8 +88,15 @@ impl CommandPort for ClusterPort {
         let (tell, told) = oneshot::channel();
         let visible = Arc::clone(&self.visible);
         let answer = Box::new(move |read: Result<LogIndex, Refusal>| match read {
-            Ok(index) => visible.once(index, Box::new(move || drop(tell.send(Ok(index))))),
-            Err(refusal) => drop(tell.send(Err(refusal))),
+            Ok(index) => visible.once(
+                index,
+                Box::new(move || {
+                    let _ = tell.send(Ok(index));
+                }),
+            ),
+            Err(refusal) => {
+                let _ = tell.send(Err(refusal));
+            }
         });
         let asked = self
             .check_room()

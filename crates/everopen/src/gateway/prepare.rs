@@ -40,7 +40,8 @@ pub fn prepare(
         }
         // Another gateway may have been quicker; then this one's commands were refused, which is
         // right only if the same is there now.
-        genesis::check(&read(shared)).map_err(|what| anyhow!("the venue is not new, but {what}"))?;
+        genesis::check(&read(shared))
+            .map_err(|what| anyhow!("the venue is not new, but {what}"))?;
     }
     let mut running = None;
     if let Some(wanted) = wanted {
@@ -83,7 +84,9 @@ fn catch_up(shared: &Shared, stop: &AtomicBool) -> Result<bool> {
 
 fn read_index(shared: &Shared) -> Option<LogIndex> {
     let (tell, told) = sync_channel(1);
-    let answer = Box::new(move |read| drop(tell.send(read)));
+    let answer = Box::new(move |read| {
+        let _ = tell.send(read);
+    });
     shared.client.read_index(answer).ok()?;
     told.recv_timeout(VIEWS).ok()?.ok()
 }

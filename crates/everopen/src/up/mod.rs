@@ -251,9 +251,7 @@ fn banner(access: &endpoints::Access, start: &Start, dir: &Path, args: &cli::Up)
     let cluster = Access::of_dir(dir).map(|mut access| access.statuses());
     let statuses = cluster.unwrap_or_default();
     let leader = crate::cluster::access::leader(&statuses);
-    let leader = leader.map_or("none leads yet".into(), |node| {
-        format!("{} leads", node.id)
-    });
+    let leader = leader.map_or("none leads yet".into(), |node| format!("{} leads", node.id));
     let joining = match start.joining {
         0 => String::new(),
         n => format!(", {n} joining"),

@@ -107,8 +107,14 @@ impl Summary {
             }
         }
         self.replicas(&mut out, &statuses);
-        let trades = self.before.as_ref().map_or(0, |(_, now)| count(now, "trades"));
-        let index = self.before.as_ref().map_or(0, |(_, now)| count(now, "index"));
+        let trades = self
+            .before
+            .as_ref()
+            .map_or(0, |(_, now)| count(now, "trades"));
+        let index = self
+            .before
+            .as_ref()
+            .map_or(0, |(_, now)| count(now, "index"));
         let _ = writeln!(
             out,
             "  {} · up {} · entry {index} · {trades} trades · Ctrl-C stops",
@@ -164,7 +170,11 @@ impl Summary {
                 "  latency p50 {p50:.2} ms · p99 {p99:.2} ms (submitted to answered, {})",
                 self.durability
             ),
-            _ => writeln!(out, "  latency - (submitted to answered, {})", self.durability),
+            _ => writeln!(
+                out,
+                "  latency - (submitted to answered, {})",
+                self.durability
+            ),
         };
     }
 

@@ -152,7 +152,11 @@ impl Supervisor {
                 pid = process.pid(),
                 "the {} of an earlier run {}",
                 ward.role,
-                if replaced { "is replaced" } else { "is taken over" }
+                if replaced {
+                    "is replaced"
+                } else {
+                    "is taken over"
+                }
             );
             self.watch(at, process);
             if replaced {
@@ -334,7 +338,11 @@ impl Supervisor {
             }
         };
         for replica in &cluster.nodes {
-            if !self.wards.iter().any(|w| w.role == Role::Replica(replica.id)) {
+            if !self
+                .wards
+                .iter()
+                .any(|w| w.role == Role::Replica(replica.id))
+            {
                 let ward = self.replica(replica);
                 tracing::info!("a new {} is started", ward.role);
                 // The gateway stays the last.
@@ -383,7 +391,10 @@ impl Supervisor {
         let file = Endpoints { access, processes };
         if let Err(error) = file.write(self.layout.dir()) {
             // A full disk, perhaps: the venue goes on without the file.
-            tracing::warn!(error = format!("{error:#}"), "endpoints.json is not up to date");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "endpoints.json is not up to date"
+            );
         }
     }
 

@@ -111,17 +111,15 @@ mod tests {
         fs::write(&path, "of an earlier process\n").unwrap();
         let mut tail = Tail::from_end(&path);
         let mut file = File::options().append(true).open(&path).unwrap();
-        file.write_all(b"2026-01-01T00:00:00Z  INFO one\ntw").unwrap();
+        file.write_all(b"2026-01-01T00:00:00Z  INFO one\ntw")
+            .unwrap();
         assert_eq!(tail.lines(), ["2026-01-01T00:00:00Z  INFO one"]);
         file.write_all(b"o\n").unwrap();
         fs::rename(&path, folder.path().join("node.log.1")).unwrap();
         fs::write(&path, "2026-01-01T00:00:00Z ERROR three\n").unwrap();
         assert_eq!(tail.lines(), ["two", "2026-01-01T00:00:00Z ERROR three"]);
         assert_eq!(tail.lines(), [""; 0]);
-        assert_eq!(
-            tail.last_urgent(),
-            Some("2026-01-01T00:00:00Z ERROR three")
-        );
+        assert_eq!(tail.last_urgent(), Some("2026-01-01T00:00:00Z ERROR three"));
     }
 
     #[test]
@@ -129,7 +127,11 @@ mod tests {
         assert!(!is_urgent("2026-01-01T00:00:00Z  INFO everopen: up"));
         assert!(is_urgent("2026-01-01T00:00:00Z  WARN everopen: slow"));
         assert!(is_urgent("thread 'main' panicked at src/main.rs:1:1:"));
-        assert!(!is_urgent(r#"{"timestamp":"x","level":"INFO","fields":{}}"#));
-        assert!(is_urgent(r#"{"timestamp":"x","level":"ERROR","fields":{}}"#));
+        assert!(!is_urgent(
+            r#"{"timestamp":"x","level":"INFO","fields":{}}"#
+        ));
+        assert!(is_urgent(
+            r#"{"timestamp":"x","level":"ERROR","fields":{}}"#
+        ));
     }
 }

@@ -115,7 +115,9 @@ impl Ward {
 
     /// What is likely the reason that it ended: the last thing wrong in its log.
     pub fn reason(&self) -> &str {
-        self.tail.last_urgent().unwrap_or("its log does not say why")
+        self.tail
+            .last_urgent()
+            .unwrap_or("its log does not say why")
     }
 }
 

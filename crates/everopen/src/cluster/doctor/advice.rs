@@ -122,7 +122,10 @@ fn reachable(measured: &Measured, findings: &mut Vec<Finding>) {
     for node in &silent {
         let why = node.silent.as_deref().unwrap_or_default();
         let text = format!("replica {} does not answer: {why}", node.id);
-        findings.push(Finding::new(Grade::Change, text).todo("Start it, or look at its log; until then one failure less is survived."));
+        findings.push(
+            Finding::new(Grade::Change, text)
+                .todo("Start it, or look at its log; until then one failure less is survived."),
+        );
     }
     let voters = measured.voters.len();
     let survives = (voters.max(1) - 1) / 2;
@@ -134,8 +137,9 @@ fn reachable(measured: &Measured, findings: &mut Vec<Finding>) {
     findings.push(match (survives, down) {
         (0, _) => Finding::new(Grade::Note, text)
             .todo("Three replicas survive the loss of one: `everopen cluster add` twice."),
-        (survives, down) if down >= survives => Finding::new(Grade::Change, text)
-            .todo("The next failure stops the market."),
+        (survives, down) if down >= survives => {
+            Finding::new(Grade::Change, text).todo("The next failure stops the market.")
+        }
         _ if voters.is_multiple_of(2) => Finding::new(Grade::Note, text)
             .todo("An even number of voters needs one more for a majority and survives no more."),
         _ => Finding::new(Grade::Good, text),
@@ -249,7 +253,8 @@ fn spread(measured: &Measured, findings: &mut Vec<Finding>) {
         return;
     }
     if voters.iter().all(|node| node.is_loopback) {
-        let text = "all replicas are on this machine: processes may die, the machine must not".into();
+        let text =
+            "all replicas are on this machine: processes may die, the machine must not".into();
         findings.push(Finding::new(Grade::Note, text).todo(
             "For a market that matters, run `everopen node` on a machine each; see docs/operating/cluster.md.",
         ));
@@ -264,7 +269,10 @@ fn spread(measured: &Measured, findings: &mut Vec<Finding>) {
             .collect();
         !known.is_empty() && known.iter().all(|rtt| *rtt < NEAR_RTT)
     };
-    if voters.iter().all(|node| node.silent.is_some() || near(node)) {
+    if voters
+        .iter()
+        .all(|node| node.silent.is_some() || near(node))
+    {
         let text = format!(
             "all voters are within {} µs of each other: most likely one zone, perhaps one placement group, so one fault can take a majority",
             us(NEAR_RTT)

@@ -34,23 +34,25 @@ fn cluster(rtt: [[f64; 3]; 3], sync: [f64; 3]) -> Measured {
 }
 
 /// Replicas 2 and 3 share a zone, 1 is elsewhere.
-const TWO_ZONES: [[f64; 3]; 3] = [
-    [0.0, 700.0, 720.0],
-    [700.0, 0.0, 90.0],
-    [720.0, 90.0, 0.0],
-];
+const TWO_ZONES: [[f64; 3]; 3] = [[0.0, 700.0, 720.0], [700.0, 0.0, 90.0], [720.0, 90.0, 0.0]];
 
 fn said(measured: &Measured, goal_ms: f64) -> Vec<(Grade, String)> {
     findings(measured, goal_ms * 1e3)
         .into_iter()
-        .map(|f| (f.grade, format!("{} {}", f.text, f.todo.unwrap_or_default())))
+        .map(|f| {
+            (
+                f.grade,
+                format!("{} {}", f.text, f.todo.unwrap_or_default()),
+            )
+        })
         .collect()
 }
 
 #[track_caller]
 fn has(said: &[(Grade, String)], grade: Grade, part: &str) {
     assert!(
-        said.iter().any(|(g, text)| *g == grade && text.contains(part)),
+        said.iter()
+            .any(|(g, text)| *g == grade && text.contains(part)),
         "no {grade:?} with {part:?} in {said:#?}"
     );
 }

@@ -124,8 +124,7 @@ fn read(answered: &Answered) -> Node {
         }
     }
     for measured in answer["clock"].as_array().into_iter().flatten() {
-        if let (Some(to), Some(offset)) =
-            (measured["to"].as_u64(), measured["offset_us"].as_f64())
+        if let (Some(to), Some(offset)) = (measured["to"].as_u64(), measured["offset_us"].as_f64())
         {
             node.clock.insert(to, offset);
         }
