@@ -1,6 +1,6 @@
 //! The journal's side of a replica: carrying out a core's writes, in order.
 
-use everopen_journal::{self as journal, AppendError, Journal};
+use everopen_journal::{self as journal, AppendError, Journal, SnapshotRef};
 
 use crate::core::Write;
 use crate::recovery::Fault;
@@ -12,6 +12,7 @@ pub struct Writer {
     /// Records of the current write that were appended already.
     appended: usize,
     installed: bool,
+    file: Option<SnapshotRef>,
 }
 
 /// How a write went.
@@ -30,12 +31,18 @@ impl Writer {
             journal,
             appended: 0,
             installed: false,
+            file: None,
         }
     }
 
     /// The journal.
     pub fn journal(&mut self) -> &mut Journal {
         &mut self.journal
+    }
+
+    /// The file of the state installed last, once.
+    pub fn installed_file(&mut self) -> Option<SnapshotRef> {
+        self.file.take()
     }
 
     /// Appends a write; nothing of it may be acknowledged before [`Writer::commit`]. A state that
@@ -54,12 +61,11 @@ impl Writer {
                 Err(error) => return Err(Fault::Append(error)),
             }
             self.journal.commit()?;
-            self.journal
-                .snapshots()
-                .write_with(install.place, |out| {
-                    out.write_all(&install.header)?;
-                    out.write_all(&install.bytes)
-                })?;
+            let file = self.journal.snapshots().write_with(install.place, |out| {
+                out.write_all(&install.header)?;
+                out.write_all(&install.bytes)
+            })?;
+            self.file = Some(file);
             self.installed = true;
         }
         for record in write.records.iter().skip(self.appended) {

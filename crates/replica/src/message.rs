@@ -289,7 +289,9 @@ mod tests {
         }
         change.context = Bytes::from_static(b"4 127.0.0.1:1");
         let mut entry = Entry::default();
-        entry.data = protobuf::Message::write_to_bytes(&change).expect("in memory").into();
+        entry.data = protobuf::Message::write_to_bytes(&change)
+            .expect("in memory")
+            .into();
         assert_eq!(membership_change(&entry), Ok(change));
     }
 }

@@ -23,9 +23,6 @@ const HARD_STATE: u8 = 1;
 const ENTRY: u8 = 2;
 const INSTALLED: u8 = 3;
 
-/// Bytes of an entry's record beside its data and context.
-pub(crate) const ENTRY_OVERHEAD: usize = 2 + 1 + 1 + 8 + 8 + 4;
-
 /// A record.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Record {
@@ -158,10 +155,7 @@ mod tests {
 
         let mut out = Vec::new();
         put_installed(5, 4, &mut out);
-        assert_eq!(
-            decode(1, &out),
-            Ok(Record::Installed { index: 5, term: 4 })
-        );
+        assert_eq!(decode(1, &out), Ok(Record::Installed { index: 5, term: 4 }));
     }
 
     #[test]

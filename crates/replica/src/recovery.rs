@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use everopen_domain::LogIndex;
-use everopen_journal::{self as journal, AppendError, Journal, Recovery, TornTail};
+use everopen_journal::{self as journal, AppendError, Journal, Recovery, SnapshotRef, TornTail};
 use everopen_venue::Venue;
 use everopen_wire::snapshot as wire_snapshot;
 use raft::eraftpb::{ConfState, HardState};
@@ -132,6 +132,8 @@ pub struct Recovered {
     pub(crate) log: Log,
     /// Records in the journal.
     pub(crate) place: u64,
+    /// The newest snapshot's file.
+    pub(crate) file: Option<SnapshotRef>,
 }
 
 impl Recovered {
@@ -181,6 +183,7 @@ pub fn recover(
     let mut hard_state = HardState::default();
     let mut start = None;
     let mut descriptor = None;
+    let mut file = None;
     let mut after = 0;
     if let Some(newest) = &found.snapshot {
         let refuse = |detail: String| Fault::Snapshot {
@@ -204,6 +207,7 @@ pub fn recover(
                 reader.restore(checkpoint).map_err(refuse)?;
                 hard_state = own;
                 descriptor = Some(Descriptor::of(bytes, newest.index));
+                file = Some(newest.clone());
                 start = Some(state);
             }
             Content::Legacy { venue, checkpoint } => {
@@ -250,7 +254,9 @@ pub fn recover(
             Record::HardState(state) => hard_state = state,
             Record::Installed { .. } => {}
             Record::Entry(entry) => {
-                let base = start.as_ref().map_or((0, 0), |state| (state.index, state.term));
+                let base = start
+                    .as_ref()
+                    .map_or((0, 0), |state| (state.index, state.term));
                 let log = log.get_or_insert_with(|| {
                     Log::new(base.0, base.1, ConfState::default(), HardState::default())
                 });
@@ -291,8 +297,8 @@ pub fn recover(
     if fresh && !origin.voters.is_empty() || legacy && log.is_none() {
         hard_state.commit = state.index;
         hard_state.term = hard_state.term.max(1);
-        let stored = first_snapshot(journal, &state, &hard_state, reader)?;
-        descriptor = Some(stored);
+        let (stored, at) = first_snapshot(journal, &state, &hard_state, reader)?;
+        (descriptor, file) = (Some(stored), Some(at));
     }
     let mut log = log.unwrap_or_else(|| {
         Log::new(
@@ -303,10 +309,7 @@ pub fn recover(
         )
     });
     log.set_conf(state.conf.clone());
-    hard_state.commit = hard_state
-        .commit
-        .max(state.index)
-        .min(log.last_index());
+    hard_state.commit = hard_state.commit.max(state.index).min(log.last_index());
     log.set_hard_state(hard_state);
     if let Some(descriptor) = descriptor {
         log.set_snapshot(snapshot::described(&state, &descriptor));
@@ -316,6 +319,7 @@ pub fn recover(
         place: journal.last_index(),
         state,
         log,
+        file,
     };
     Ok((recovered, report))
 }
@@ -341,7 +345,7 @@ fn first_snapshot(
     state: &State,
     hard_state: &HardState,
     reader: &mut impl Reader,
-) -> Result<Descriptor, Fault> {
+) -> Result<(Descriptor, SnapshotRef), Fault> {
     let mut bytes = Vec::new();
     record::put_installed(state.index, state.term, &mut bytes);
     let place = journal.append(&bytes).map_err(Fault::Append)?;
@@ -351,11 +355,11 @@ fn first_snapshot(
     journal.commit()?;
     let portable = snapshot::encode(state, &reader.checkpoint());
     let header = snapshot::header(hard_state);
-    journal.snapshots().write_with(place, |out| {
+    let file = journal.snapshots().write_with(place, |out| {
         out.write_all(&header)?;
         out.write_all(&portable)
     })?;
-    Ok(Descriptor::of(&portable, place))
+    Ok((Descriptor::of(&portable, place), file))
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -12,8 +12,8 @@ use everopen_wire::{event, snapshot};
 use raft::eraftpb::ConfState;
 use twox_hash::xxhash3_128;
 
-use crate::bytes::{Input, Malformed, Output};
 use crate::bundle::{self, Meta};
+use crate::bytes::{Input, Malformed, Output};
 use crate::message::{conf_state, put_conf_state};
 use crate::sessions::{Known, Sessions, Stored};
 
@@ -193,7 +193,8 @@ impl State {
                     // Unique, since indices are: at most 65,535 requests stand in one entry.
                     let id = index << 16 | number as u64;
                     let opened = self.sessions.open(id, *nonce, time);
-                    requests.push(opened.map_or(Became::Refused(RefusalCode::Busy), Became::Opened));
+                    requests
+                        .push(opened.map_or(Became::Refused(RefusalCode::Busy), Became::Opened));
                     continue;
                 }
                 Meta::Internal { .. } => Known::New,

@@ -28,29 +28,29 @@ const STUCK: Duration = Duration::from_secs(60);
 /// # Errors
 /// When it can't be written.
 pub fn prepare(dir: &Path, learner: bool) -> Result<Peer> {
-    let mut cluster = Cluster::read(dir)?;
-    let first = &cluster.nodes[0];
-    let like = Node::read(&dir.join(&first.dir).join("node.toml"))?.node;
-    let (address, _kept) = ports::take()?;
-    let id = cluster.add(address, true).id;
-    let folder = dir.join(format!("node-{id}"));
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let authority = Authority::open_or_create(&dir.join("tls").join("authority"))?;
-    authority.issue(&Name::Node(id), &dir.join("tls"))?;
-    if let Some(added) = cluster.nodes.last_mut() {
-        added.learner = learner;
-    }
-    let node = Node {
-        node: id,
-        listen: address,
-        join: true,
-        tls: Tls::within(Path::new("../tls"), Name::Node(id)),
-        nodes: cluster.peers(),
-        ..like
-    };
-    node.write(&folder.join("node.toml"))?;
-    cluster.write(dir)?;
-    Ok(Peer { id, address })
+    Cluster::update(dir, |cluster| {
+        let first = &cluster.nodes[0];
+        let like = Node::read(&dir.join(&first.dir).join("node.toml"))?.node;
+        let (address, _kept) = ports::take()?;
+        let id = cluster.add(address, true).id;
+        let folder = dir.join(format!("node-{id}"));
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let authority = Authority::open_or_create(&dir.join("tls").join("authority"))?;
+        authority.issue(&Name::Node(id), &dir.join("tls"))?;
+        if let Some(added) = cluster.nodes.last_mut() {
+            added.learner = learner;
+        }
+        let node = Node {
+            node: id,
+            listen: address,
+            join: true,
+            tls: Tls::within(Path::new("../tls"), Name::Node(id)),
+            nodes: cluster.peers(),
+            ..like
+        };
+        node.write(&folder.join("node.toml"))?;
+        Ok(Peer { id, address })
+    })
 }
 
 /// Notes that a replica of a data directory votes.
@@ -58,11 +58,12 @@ pub fn prepare(dir: &Path, learner: bool) -> Result<Peer> {
 /// # Errors
 /// When it can't be written.
 pub fn note_promoted(dir: &Path, id: u64) -> Result<()> {
-    let mut cluster = Cluster::read(dir)?;
-    for node in cluster.nodes.iter_mut().filter(|node| node.id == id) {
-        node.learner = false;
-    }
-    cluster.write(dir)
+    Cluster::update(dir, |cluster| {
+        for node in cluster.nodes.iter_mut().filter(|node| node.id == id) {
+            node.learner = false;
+        }
+        Ok(())
+    })
 }
 
 /// Notes that a replica of a data directory is not run any more.
@@ -70,9 +71,10 @@ pub fn note_promoted(dir: &Path, id: u64) -> Result<()> {
 /// # Errors
 /// When it can't be written.
 pub fn note_removed(dir: &Path, id: u64) -> Result<()> {
-    let mut cluster = Cluster::read(dir)?;
-    cluster.nodes.retain(|node| node.id != id);
-    cluster.write(dir)
+    Cluster::update(dir, |cluster| {
+        cluster.nodes.retain(|node| node.id != id);
+        Ok(())
+    })
 }
 
 /// Where a replica stands in the cluster, as the leader sees it.

@@ -1,9 +1,11 @@
 //! `cluster.toml`: what a data directory of `everopen up` holds.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterId, Peer};
@@ -34,6 +36,10 @@ pub struct Replica {
     /// It was not there at the beginning and joined (or will join) the others.
     #[serde(default)]
     pub join: bool,
+    /// Its log has been there. If it is not any more, the replica must not come back as if it were
+    /// new: it may have voted for what it no longer knows.
+    #[serde(default)]
+    pub started: bool,
     /// It follows without a vote until `everopen cluster promote`.
     #[serde(default)]
     pub learner: bool,
@@ -79,6 +85,19 @@ impl Cluster {
         super::write(&Self::path(dir), HEAD, self).map(drop)
     }
 
+    /// Changes the file, while nobody else does.
+    ///
+    /// # Errors
+    /// When it can't be read or written, or what `change` says.
+    pub fn update<T>(dir: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let lock = File::create(dir.join(".cluster.lock")).context("open the cluster's lock")?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock the cluster")?;
+        let mut cluster = Self::read(dir)?;
+        let made = change(&mut cluster)?;
+        cluster.write(dir)?;
+        Ok(made)
+    }
+
     /// Its replicas and their addresses.
     pub fn peers(&self) -> Vec<Peer> {
         let peer = |node: &Replica| Peer {
@@ -99,6 +118,11 @@ impl Cluster {
             .collect()
     }
 
+    /// Whether a replica was there and has lost its log.
+    pub fn has_lost_log(dir: &Path, replica: &Replica) -> bool {
+        replica.started && !dir.join(&replica.dir).join("log").exists()
+    }
+
     /// Notes a new replica, which does not run yet.
     pub fn add(&mut self, address: SocketAddr, join: bool) -> &Replica {
         let id = self.next_node;
@@ -108,6 +132,7 @@ impl Cluster {
             address,
             dir: format!("node-{id}").into(),
             join,
+            started: false,
             learner: false,
         });
         self.nodes.last().expect("invariant: one was added")

@@ -92,7 +92,17 @@ impl Supervisor {
             tell,
         };
         for replica in supervisor.plan.cluster.nodes.clone() {
-            supervisor.wards.push(supervisor.replica(&replica));
+            let mut ward = supervisor.replica(&replica);
+            if Cluster::has_lost_log(supervisor.layout.dir(), &replica) {
+                tracing::error!(
+                    "the {role} has lost its log and is not started: it may have voted for what it no longer knows. Take it away with `everopen cluster remove {id}`, then `everopen cluster add`",
+                    role = ward.role,
+                    id = replica.id
+                );
+                ward.is_leaving = true;
+                ward.state = State::Ended;
+            }
+            supervisor.wards.push(ward);
         }
         supervisor.wards.push(Ward::new(
             Role::Gateway,
@@ -124,6 +134,7 @@ impl Supervisor {
             self.start_due();
             self.forward_logs();
             self.follow_cluster();
+            self.note_started();
             if let Err(error) = self.check_start() {
                 self.end_all();
                 return Err(error);
@@ -296,14 +307,20 @@ impl Supervisor {
         let is_replica = |ward: &&Ward| matches!(ward.role, Role::Replica(_));
         let replicas = self.wards.iter().filter(is_replica).count();
         let lost: Vec<&Ward> = self.wards.iter().filter(hopeless).collect();
-        let quorum_lost = lost.iter().filter(|w| is_replica(w)).count() > (replicas - 1) / 2;
+        let gone = |ward: &&Ward| is_replica(ward) && ward.is_leaving;
+        let missing = self.wards.iter().filter(gone).count();
+        let failing = lost.iter().filter(|ward| is_replica(ward)).count();
+        let quorum_lost = missing + failing > replicas.saturating_sub(1) / 2;
         let gateway_lost = lost.iter().any(|ward| ward.role == Role::Gateway);
         if quorum_lost || gateway_lost {
             let said: Vec<String> = lost
                 .iter()
                 .map(|ward| format!("the {} does not come up: {}", ward.role, ward.reason()))
                 .collect();
-            bail!("{}", said.join("\n"));
+            match said.is_empty() {
+                true => bail!("too few replicas have their logs"),
+                false => bail!("{}", said.join("\n")),
+            }
         }
         Ok(())
     }
@@ -363,6 +380,26 @@ impl Supervisor {
             }
         }
         self.plan.cluster = cluster;
+    }
+
+    /// Notes which replicas have a log by now.
+    fn note_started(&mut self) {
+        let dir = self.layout.dir().to_path_buf();
+        let has_log = |replica: &Replica| dir.join(&replica.dir).join("log").exists();
+        let is_news = |replica: &Replica| !replica.started && has_log(replica);
+        if !self.plan.cluster.nodes.iter().any(is_news) {
+            return;
+        }
+        // What this changes is taken up from the file, like everybody's changes.
+        let noted = Cluster::update(&dir, |cluster| {
+            for replica in &mut cluster.nodes {
+                replica.started |= has_log(replica);
+            }
+            Ok(())
+        });
+        if let Err(error) = noted {
+            tracing::warn!("cluster.toml is not up to date: {error:#}");
+        }
     }
 
     fn write_endpoints(&self) {

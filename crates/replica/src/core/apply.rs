@@ -86,10 +86,7 @@ impl Core {
             if first.index > index {
                 return;
             }
-            let pending = self
-                .pending
-                .pop_front()
-                .expect("invariant: it was there");
+            let pending = self.pending.pop_front().expect("invariant: it was there");
             let ours = pending.index == index && pending.term == term;
             if pending.tick {
                 self.tick_pending = false;

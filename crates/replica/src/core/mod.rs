@@ -214,10 +214,7 @@ impl Core {
     /// A consensus message of a peer has come. Not for messages with a snapshot.
     pub fn receive(&mut self, message: Message) {
         let kind = message.get_msg_type();
-        if kind == MessageType::MsgSnapshot
-            || is_local(kind)
-            || kind == MessageType::MsgPropose
-        {
+        if kind == MessageType::MsgSnapshot || is_local(kind) || kind == MessageType::MsgPropose {
             return;
         }
         // A message of a peer that was removed, say: the library says so, and that is all.
@@ -280,7 +277,10 @@ impl Core {
             "invariant: writes end in order"
         );
         self.write_done = write;
-        if self.installing.is_some_and(|installing| installing <= write) {
+        if self
+            .installing
+            .is_some_and(|installing| installing <= write)
+        {
             self.installing = None;
         }
     }

@@ -90,7 +90,11 @@ impl Inner {
             return;
         };
         if descriptor.bytes > BYTES_MAX {
-            tracing::error!(from, bytes = descriptor.bytes, "a peer's state is too large");
+            tracing::error!(
+                from,
+                bytes = descriptor.bytes,
+                "a peer's state is too large"
+            );
             return;
         }
         let now = Instant::now();
@@ -105,7 +109,12 @@ impl Inner {
             }
         }
         let index = message.get_snapshot().get_metadata().index;
-        tracing::info!(from, index, bytes = descriptor.bytes, "a peer's state begins to come");
+        tracing::info!(
+            from,
+            index,
+            bytes = descriptor.bytes,
+            "a peer's state begins to come"
+        );
         self.bulk.fetch = Some(Fetch {
             from,
             message,
@@ -143,8 +152,7 @@ impl Inner {
             return;
         };
         let ahead = (AHEAD * PIECE) as u64;
-        while fetch.asked < fetch.descriptor.bytes
-            && fetch.asked < fetch.bytes.len() as u64 + ahead
+        while fetch.asked < fetch.descriptor.bytes && fetch.asked < fetch.bytes.len() as u64 + ahead
         {
             self.outbox.push(
                 conn,
@@ -219,7 +227,9 @@ impl Inner {
     }
 
     fn send_piece(&mut self, conn: ConnId, id: u64, offset: u64, bytes: &Bytes) {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         let end = (start + PIECE).min(bytes.len());
         self.outbox.push(
             conn,

@@ -57,12 +57,7 @@ impl Inner {
         self.reply(late.conn, late.request, late.answer);
     }
 
-    fn ask_self(
-        &mut self,
-        conn: ConnId,
-        request: u64,
-        question: &Value,
-    ) -> Result<Reply, String> {
+    fn ask_self(&mut self, conn: ConnId, request: u64, question: &Value) -> Result<Reply, String> {
         let ask = question["ask"]
             .as_str()
             .ok_or("the question has no field `ask`")?;
@@ -93,7 +88,8 @@ impl Inner {
         match ask {
             "add" => {
                 let address = question["address"].as_str().unwrap_or_default().to_string();
-                super::resolve(&address).map_err(|error| format!("address {address:?}: {error}"))?;
+                super::resolve(&address)
+                    .map_err(|error| format!("address {address:?}: {error}"))?;
                 let change = MembershipChange::AddLearner {
                     node: node()?,
                     address,

@@ -25,9 +25,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 impl Inner {
     pub(super) fn client_message(&mut self, conn: ConnId, message: &Message<'_>) {
         let (request, submission) = match *message {
-            Message::OpenSession { request, nonce } => {
-                (request, Submission::OpenSession { nonce })
-            }
+            Message::OpenSession { request, nonce } => (request, Submission::OpenSession { nonce }),
             Message::Submit {
                 request,
                 client,

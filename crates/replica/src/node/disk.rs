@@ -1,10 +1,11 @@
 //! The journal's thread: takes writes, makes them durable in groups, says so.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use everopen_journal::SnapshotRef;
 use everopen_rpc::Waker;
 
 use crate::core::Write;
@@ -32,6 +33,8 @@ pub(super) struct Progress {
     pub full: AtomicBool,
     /// Bytes appended since the start.
     pub bytes: AtomicU64,
+    /// A state that was taken over: its file.
+    pub installed: Mutex<Option<SnapshotRef>>,
 }
 
 pub(super) fn run(
@@ -68,6 +71,11 @@ pub(super) fn run(
                         .bytes
                         .fetch_add(write.records.bytes.len() as u64, Relaxed);
                     last = Some(write.number);
+                    if write.install.is_some()
+                        && let Ok(mut installed) = progress.installed.lock()
+                    {
+                        *installed = writer.installed_file();
+                    }
                 }
                 Order::Retire => retire = true,
                 Order::Stop => stopping = true,

@@ -34,7 +34,6 @@ pub(super) struct Conn {
     pub role: Option<Role>,
     /// The replica's number, for a replica.
     pub node: u64,
-    pub dialed: bool,
     pub follow: Option<Follow>,
 }
 
@@ -194,7 +193,6 @@ impl Inner {
                         name: peer,
                         role: None,
                         node: 0,
-                        dialed,
                         follow: None,
                     },
                 );
@@ -362,6 +360,11 @@ impl Inner {
         while let Ok(late) = self.answers.1.try_recv() {
             self.late(late);
         }
+        if let Ok(mut installed) = self.threads.progress.installed.lock()
+            && let Some(file) = installed.take()
+        {
+            self.bulk.set_file(file);
+        }
         self.hear_bulk();
         self.push_backlog()
     }
@@ -451,9 +454,7 @@ impl Inner {
         for (ticket, answer) in effects.answers {
             self.answer(ticket, answer);
         }
-        self.shown
-            .applied
-            .store(self.core.state().index, Relaxed);
+        self.shown.applied.store(self.core.state().index, Relaxed);
         // A failed publisher is noticed in the next turn.
         let _ = self.push_backlog();
     }
@@ -506,7 +507,11 @@ impl Inner {
         for conn in lost {
             self.send_failed(conn, hub);
         }
-        let Outbox { mut bytes, mut frames, .. } = Outbox {
+        let Outbox {
+            mut bytes,
+            mut frames,
+            ..
+        } = Outbox {
             closes: Vec::new(),
             ..outbox
         };

@@ -110,6 +110,7 @@ impl Node {
         let (recovered, mut report) =
             recover(&mut journal, &found, &origin, &mut reader, logic_max)?;
         let commit = recovered.commit_index();
+        let file = recovered.file.clone();
         let mut core_config = config.core.clone();
         core_config.seed ^= clock().0 ^ (u64::from(std::process::id()) << 32);
         let mut core = Core::new(core_config, recovered)?;
@@ -150,20 +151,12 @@ impl Node {
         let waker = hub.waker();
         let shown = Arc::new(Shown::default());
         let threads = Threads::start(journal, reader, &core, &waker, writes)?;
-        let event_loop = event_loop::EventLoop::new(
-            config,
-            core,
-            hub,
-            threads,
-            ring,
-            found.snapshot.clone(),
-            Arc::clone(&shown),
-        );
+        let event_loop =
+            event_loop::EventLoop::new(config, core, hub, threads, ring, file, Arc::clone(&shown));
         let ended = Arc::clone(&shown);
         let thread = thread("everopen-replica", move || {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-                event_loop.run()
-            }));
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || event_loop.run()));
             ended.ended.store(true, Relaxed);
             result.unwrap_or(Err(Fault::Panicked))
         })?;
@@ -255,6 +248,7 @@ impl Threads {
             durable: AtomicU64::new(0),
             full: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
+            installed: Mutex::new(None),
         });
         // Bounded by what the core may have uncommitted.
         let (orders, ordered) = std::sync::mpsc::channel();

@@ -1,0 +1,4 @@
+//! Replicas in one process, over real sockets and real disks.
+
+mod basics;
+mod support;
