@@ -52,8 +52,7 @@ fn place_at_last(venue: &Venue, id: &str) -> String {
 fn everopen(dir: &Path, args: &[&str]) -> Result<String, String> {
     let output = Command::new(env!("CARGO_BIN_EXE_everopen"))
         .args(args)
-        .arg("--dir")
-        .arg(dir)
+        .env("EVEROPEN_DIR", dir)
         .output()
         .expect("run everopen");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
