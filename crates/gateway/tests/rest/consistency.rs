@@ -44,10 +44,13 @@ async fn a_linearizable_read_shows_what_was_answered_elsewhere() {
 }
 
 fn halt(port: &VenuePort) {
-    port.elsewhere.lock().unwrap().push(Command::SetTradingPhase {
-        instrument: BTC_USD,
-        phase: TradingPhase::CancelOnly,
-    });
+    port.elsewhere
+        .lock()
+        .unwrap()
+        .push(Command::SetTradingPhase {
+            instrument: BTC_USD,
+            phase: TradingPhase::CancelOnly,
+        });
 }
 
 fn status(answer: Answer) -> String {
@@ -72,5 +75,8 @@ async fn another_consistency_is_refused() {
     let mut client = harness.client().await;
     let headers = [("everopen-consistency", "eventual")];
     let answer = client.with_headers("GET", "/products", &headers, "").await;
-    assert_eq!(answer.refusal(), (400, "everopen-consistency can only be linearizable"));
+    assert_eq!(
+        answer.refusal(),
+        (400, "everopen-consistency can only be linearizable")
+    );
 }
