@@ -81,6 +81,12 @@ impl Bulk {
         self.file.as_ref().map(|file| file.index)
     }
 
+    /// The bytes of its state.
+    pub fn bytes(&self) -> Option<u64> {
+        let file = self.file.as_ref()?;
+        Some(file.bytes - snapshot::HEADER_BYTES as u64)
+    }
+
     pub fn offered(&mut self, to: u64) {
         self.offers.retain(|(peer, _)| *peer != to);
         self.offers.push((to, Instant::now()));
