@@ -196,7 +196,10 @@ pub fn run(cluster: &Cluster) -> Result<()> {
         What::Activate { version } => {
             let question = json!({ "ask": "activate", "version": version });
             let answer = access.ask_leader(&question, CHANGE)?;
-            say!("rules {version} are in force from entry {} on", answer["index"]);
+            say!(
+                "rules {version} are in force from entry {} on",
+                answer["index"]
+            );
             Ok(())
         }
         What::Recover { .. } | What::Reopen { .. } => {
