@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use everopen_domain::Timestamp;
 use everopen_wire::EntryWriter;
-use raft::eraftpb::{ConfState, HardState, Message, MessageType, Snapshot};
+use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot};
 use raft::{RawNode, StateRole};
 
 use crate::logger;
@@ -341,6 +341,11 @@ impl Core {
     /// The last entry of its log.
     pub fn last_index(&self) -> u64 {
         self.raw.raft.raft_log.last_index()
+    }
+
+    /// An entry of its log, if it is still kept there.
+    pub fn entry(&self, index: u64) -> Option<&Entry> {
+        self.raw.store().entry(index)
     }
 
     /// The entry before the first one that it keeps.
