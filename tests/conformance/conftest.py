@@ -60,14 +60,14 @@ def answers_agree_with_the_document(request):
 
 @pytest.fixture(autouse=True)
 def still_up(request):
-    """Whatever a test sent, the process is the same one afterwards."""
+    """Whatever a test sent, the processes are the same ones afterwards."""
     if "venue" not in request.fixturenames:
         yield
         return
     running = request.getfixturevalue("venue")
-    before = running.process.pid
+    before = running.processes()
     yield
-    assert running.alive and running.process.pid == before, running.tail()
+    assert running.alive and running.processes() == before, running.tail()
     assert running.ready(), running.tail()
 
 

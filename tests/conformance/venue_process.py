@@ -43,7 +43,8 @@ class Venue:
         found = self.folder / "endpoints.json"
         # A file left by a killed process names addresses where nobody listens.
         found.unlink(missing_ok=True)
-        command = [str(self.binary), "up", "--dir", str(self.folder), "--listen", "127.0.0.1:0"]
+        # Tied: whatever becomes of the tests, no process stays behind.
+        command = [str(self.binary), "up", "--dir", str(self.folder), "--listen", "127.0.0.1:0", "--tied"]
         if not self.market:
             command.append("--no-market")
         command.extend(self.options)
@@ -110,10 +111,24 @@ class Venue:
         self.process.send_signal(signal.SIGTERM)
         return self._reap()
 
+    def processes(self) -> list:
+        """Role, number and process id of all processes that run now, the supervisor first."""
+        found = self.folder / "endpoints.json"
+        told = json.loads(found.read_text())["processes"]
+        return [(process["role"], process["id"], process["pid"]) for process in told]
+
     def kill(self) -> None:
-        """Ends the program as a power cut would end it: no handler runs."""
+        """Ends the program as a power cut would end it: every process, and no handler runs."""
+        others = [pid for _, _, pid in self.processes()[1:]]
+        # The supervisor first, so that it starts none again.
         self.process.kill()
         assert self._reap() == -signal.SIGKILL
+        for pid in others:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        until(lambda: not any(runs(pid) for pid in others), "all processes have ended", STOP_SECONDS)
 
     def _reap(self) -> int:
         try:
@@ -138,6 +153,15 @@ class Venue:
         if not self.log.exists():
             return "(printed nothing)"
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and has not ended; one that nobody has reaped yet has."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
 
 
 def binary() -> pathlib.Path:

@@ -3,16 +3,42 @@
 //! A [`Client`] keeps one session in the replicated state. Every submission has a sequence in it;
 //! when the leader dies, changes or does not answer in time, the client asks the next one with the
 //! same sequence, and the cluster answers what it answered (or would have answered) first.
+//!
+//! ```text
+//! submit ─▶ bounded queue ─▶ submitter thread ── one connection ──▶ the leader
+//! read_index                  pending by sequence, resent in order
+//! follow ──────────────────▶ follower thread ─── one connection ──▶ any replica
+//! ```
+//!
+//! Invariants of this room:
+//! - INV-CLIENT-1: a submission has one sequence for as long as any replica may have taken it. It
+//!   gets another only when every attempt was refused.
+//! - INV-CLIENT-2: a refusal that says "nothing was submitted" is given only when that is certain;
+//!   otherwise the submission is tried again, or ends as [`Refusal::OutcomeUnknown`].
+//! - INV-CLIENT-3: every submission and read that was accepted is answered once.
+//! - INV-CLIENT-4: a follower sees every entry once, in order, without a gap, from wherever it is.
 #![forbid(unsafe_code)]
+
+mod call;
+mod desk;
+mod follow;
+mod link;
+mod pending;
+mod shared;
+mod submitter;
+
+pub use call::call;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use everopen_domain::{Command, Event, LogIndex, Timestamp};
 use everopen_identity::Identity;
-use serde_json::Value;
+
+use crate::pending::Pending;
+use crate::shared::{Job, Shared};
 
 /// A replica's number in its cluster, from 1.
 pub type NodeId = u64;
@@ -102,9 +128,25 @@ pub trait Follower: Send + 'static {
     fn applied(&mut self, index: LogIndex, time: Timestamp, events: &[Event]);
 }
 
-/// Submits commands to a cluster. Cheap to clone, usable from every thread.
+/// Takes the answer to a [`Client::read_index`], on the client's thread.
+pub type ReadAnswer = Box<dyn FnOnce(Result<LogIndex, Refusal>) + Send>;
+
+/// Submits commands to a cluster. Cheap to clone, usable from every thread. When the last clone is
+/// dropped, it stops.
 #[derive(Clone, Debug)]
-pub struct Client {}
+pub struct Client(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    config: Config,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
 
 impl Client {
     /// Starts the client's thread. Does not wait for the cluster.
@@ -112,19 +154,22 @@ impl Client {
     /// # Errors
     /// When no thread can be started.
     pub fn start(config: Config) -> std::io::Result<Self> {
-        let _ = config;
-        Ok(Self {})
+        let shared = Arc::new(Shared::new(config.nodes.clone()));
+        submitter::start(&config, &shared)?;
+        Ok(Self(Arc::new(Handle { config, shared })))
     }
 
     /// Submits commands that stand in one entry of the log. They are applied at most once, however
-    /// often leaders change meanwhile.
+    /// often leaders change meanwhile. Submissions reach the log in the order in which they were
+    /// made, unless one has to be tried again.
     ///
     /// # Errors
     /// [`Refusal::Busy`], [`Refusal::TooLarge`] or [`Refusal::Stopped`]; then nothing was submitted
     /// and `answer` is not called. Every other refusal comes through `answer`.
     pub fn submit(&self, commands: Vec<Command>, answer: Answer) -> Result<(), Refusal> {
-        let _ = (commands, answer);
-        Err(Refusal::Stopped)
+        let deadline = Instant::now() + self.0.config.patience;
+        let pending = Pending::new(&commands, answer, deadline)?;
+        self.push(Job::Submit(pending))
     }
 
     /// Submits and waits.
@@ -132,8 +177,10 @@ impl Client {
     /// # Errors
     /// Every [`Refusal`].
     pub fn execute(&self, commands: Vec<Command>) -> Result<Outcome, Refusal> {
-        let _ = commands;
-        Err(Refusal::Stopped)
+        let (tell, told) = mpsc::sync_channel(1);
+        let answer = Box::new(move |outcome| drop(tell.send(outcome)));
+        self.submit(commands, answer)?;
+        told.recv().unwrap_or(Err(Refusal::OutcomeUnknown))
     }
 
     /// The index that a reader must have applied to be as new as every answer given before this
@@ -141,12 +188,9 @@ impl Client {
     ///
     /// # Errors
     /// [`Refusal::Busy`] or [`Refusal::Stopped`], else through `answer`.
-    pub fn read_index(
-        &self,
-        answer: Box<dyn FnOnce(Result<LogIndex, Refusal>) + Send>,
-    ) -> Result<(), Refusal> {
-        let _ = answer;
-        Err(Refusal::Stopped)
+    pub fn read_index(&self, answer: ReadAnswer) -> Result<(), Refusal> {
+        let deadline = Instant::now() + self.0.config.patience;
+        self.push(Job::Read { answer, deadline })
     }
 
     /// Follows the log on a thread of its own until [`Client::stop`]: from any replica, going on
@@ -159,31 +203,22 @@ impl Client {
         follower: impl Follower,
         on_end: impl FnOnce(String) + Send + 'static,
     ) -> std::io::Result<()> {
-        let _ = (follower, on_end);
-        Ok(())
+        follow::start(&self.0.config, &self.0.shared, follower, on_end)
     }
 
     /// Whether a leader is known now.
     pub fn has_leader(&self) -> bool {
-        false
+        self.0.shared.has_leader()
     }
 
-    /// Stops; what is under way is answered [`Refusal::OutcomeUnknown`].
-    pub fn stop(&self) {}
-}
+    /// Stops; what is under way is answered [`Refusal::OutcomeUnknown`], or [`Refusal::Stopped`]
+    /// where nothing was submitted. Does not wait: these answers come on the client's thread soon
+    /// after.
+    pub fn stop(&self) {
+        self.0.shared.stop();
+    }
 
-/// Asks one replica an operator's question and waits for the answer. The questions stand in
-/// `docs/operating/cluster.md`; each is a JSON object with a field `ask`.
-///
-/// # Errors
-/// A sentence: not reachable, refused, or no answer within `patience`.
-pub fn call(
-    address: SocketAddr,
-    node: NodeId,
-    identity: &Arc<Identity>,
-    question: &Value,
-    patience: Duration,
-) -> Result<Value, String> {
-    let _ = (address, node, identity, question, patience);
-    Err("not reachable".into())
+    fn push(&self, job: Job) -> Result<(), Refusal> {
+        self.0.shared.push(job, self.0.config.in_flight_max)
+    }
 }

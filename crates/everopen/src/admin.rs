@@ -1,12 +1,13 @@
 //! What an operator can do to a venue: each action becomes commands in its log.
 //!
-//! A running venue is reached through a socket in its data directory, which only its owner can
-//! open; a stopped one is opened in place.
+//! A running venue is reached through a socket of its gateway in its data directory, which only
+//! its owner can open.
 
 mod client;
 mod execute;
 mod interpret;
 mod server;
+mod show;
 
 pub use client::perform;
 pub use execute::Operator;
@@ -189,4 +190,10 @@ pub enum Action {
         /// The key
         key: String,
     },
+    /// How the gateway is reached, once it is ready
+    #[command(skip)]
+    Endpoints,
+    /// What a live summary shows
+    #[command(skip)]
+    Summary,
 }

@@ -15,8 +15,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a market on this machine: venue, log, gateway and a demo member
+    /// Run a market on this machine: replicas, gateway and a demo member
     Up(Up),
+    /// Run one replica
+    Node(Process),
+    /// Run one gateway
+    Gateway(Process),
+    /// Look at a cluster of replicas and change it
+    Cluster(crate::cluster::Cluster),
     /// Drive recorded order flow (ITCH 5.0, LOBSTER, Bitstamp CSV; gz, xz or plain) through a venue
     Replay(Replay),
     /// Members and their API keys
@@ -42,25 +48,30 @@ pub struct DataDir {
     pub dir: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Durability {
-    /// Acknowledged means on the disk
-    Fsync,
-    /// Acknowledged means handed to the operating system: survives a crash of the process, not of
-    /// the machine
-    Memory,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
+    #[default]
     Text,
     Json,
+}
+
+impl LogFormat {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
 pub struct Up {
     #[command(flatten)]
     pub data: DataDir,
+    /// Replicas: 1, 3 or 5; by default those that are there, 3 in a new directory
+    #[arg(long, value_name = "N", value_parser = replicas)]
+    pub replicas: Option<usize>,
     /// Where REST and WebSocket are served; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -74,8 +85,8 @@ pub struct Up {
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub market_rate: u32,
     /// What an acknowledgment means
-    #[arg(long, value_enum, default_value_t = Durability::Fsync)]
-    pub durability: Durability,
+    #[arg(long, value_enum, default_value_t = crate::config::Durability::Fsync)]
+    pub durability: crate::config::Durability,
     /// Keep the whole log, not only what the kept snapshots need
     #[arg(long)]
     pub keep_log: bool,
@@ -100,6 +111,33 @@ pub struct Up {
     /// No live summary, even on a terminal
     #[arg(long)]
     pub quiet: bool,
+    /// End the replicas and the gateway when this process ends, however it ends; without it they
+    /// trade on when it is killed, and the next `up` takes them over
+    #[arg(long)]
+    pub tied: bool,
+}
+
+/// An even number of replicas needs one more for a majority and survives no more failures.
+fn replicas(text: &str) -> Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("1, 3 or 5".into()),
+    }
+}
+
+/// A process with a file of its own.
+#[derive(Debug, Args)]
+pub struct Process {
+    /// Its settings
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub tether: crate::tether::Tether,
+    /// Take the listening socket from standard input
+    #[arg(long, hide = true)]
+    pub listener_on_stdin: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -175,9 +213,12 @@ pub struct Admin {
 
 #[derive(Debug, Subcommand)]
 pub enum Log {
-    /// Check every record and print the state hash at the end
+    /// Check every record of the replicas' logs and print the state hash at the end of each
     Verify {
         #[command(flatten)]
         data: DataDir,
+        /// Only this replica
+        #[arg(long, value_name = "ID")]
+        node: Option<u64>,
     },
 }

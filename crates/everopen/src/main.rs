@@ -5,13 +5,19 @@ mod console;
 
 mod admin;
 mod cli;
+mod cluster;
+mod config;
+mod gateway;
 mod log;
 mod member;
+mod node;
 mod progress;
 mod replay;
 mod telemetry;
+mod tether;
 mod up;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,6 +26,9 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let done = match &cli.command {
         cli::Command::Up(args) => up::run(args),
+        cli::Command::Node(args) => node::run(args),
+        cli::Command::Gateway(args) => gateway::run(args),
+        cli::Command::Cluster(args) => cluster::run(args),
         cli::Command::Replay(args) => replay::run(args),
         cli::Command::Member(command) => member::run(command),
         cli::Command::Admin(args) => admin::perform(&args.data.dir, &args.action).map(|answer| {
@@ -33,7 +42,8 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("everopen: {error:#}");
+            // Nobody may be there to read it any more.
+            let _ = writeln!(std::io::stderr(), "everopen: {error:#}");
             ExitCode::FAILURE
         }
     }

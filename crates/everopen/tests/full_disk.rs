@@ -30,16 +30,16 @@ fn can_mount() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-fn start(dir: &Path, errors: &Path) -> Venue {
+fn start(dir: &Path, errors: &Path, replicas: &str) -> Venue {
     let mut command = Command::new("unshare");
-    let script = r#"dir="$1"; shift; mount -t tmpfs -o size=24m tmpfs "$dir" && exec "$@""#;
+    let script = r#"dir="$1"; shift; mount -t tmpfs -o size=64m tmpfs "$dir" && exec "$@""#;
     command
         .args(["--mount", "--map-root-user", "sh", "-c", script, "sh"])
         .arg(dir);
     command.arg(env!("CARGO_BIN_EXE_everopen"));
     let inside = dir.to_path_buf();
     let seen_at = move |process| through(process, &inside);
-    let segments = ["--segment-mib", "2", "--keep-log"];
+    let segments = ["--replicas", replicas, "--tied", "--segment-mib", "2", "--keep-log"];
     Venue::spawn(command, dir, &segments, errors, seen_at).expect("start")
 }
 
@@ -53,7 +53,16 @@ fn through(process: u32, path: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_full_disk_refuses_and_recovers() {
+fn a_full_disk_refuses_and_recovers_with_one_replica() {
+    refuse_and_recover("1");
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers_with_three_replicas() {
+    refuse_and_recover("3");
+}
+
+fn refuse_and_recover(replicas: &str) {
     if !can_mount() {
         println!("left out: a full disk under a running venue (this user may not mount a tmpfs)");
         return;
@@ -61,7 +70,7 @@ fn a_full_disk_refuses_and_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("data");
     std::fs::create_dir(&dir).expect("a folder");
-    let venue = start(&dir, &folder.path().join("stderr.txt"));
+    let venue = start(&dir, &folder.path().join("stderr.txt"), replicas);
     let mut client = Client::connect(&venue).expect("connect");
 
     // Fill the file system to its last block.

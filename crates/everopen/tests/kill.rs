@@ -6,12 +6,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use support::{Client, Venue};
+
+const SMALL_SEGMENTS: [&str; 2] = ["--segment-mib", "2"];
 
 const CLIENTS: u64 = 4;
 
@@ -170,8 +171,17 @@ fn check(venue: &Venue, book: &mut Book, opening_sol: f64) {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
-    let rounds = number("EVEROPEN_KILL_ROUNDS", 6);
+fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice_by_one_replica() {
+    kill_in_rounds("1");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice_by_three_replicas() {
+    kill_in_rounds("3");
+}
+
+fn kill_in_rounds(replicas: &str) {
+    let rounds = number("EVEROPEN_KILL_ROUNDS", 4);
     let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -180,10 +190,17 @@ fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
     println!("{rounds} rounds, EVEROPEN_SEED={seed}");
     let mut state = seed;
     let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let start = || {
+        let options: Vec<&str> = ["--replicas", replicas]
+            .into_iter()
+            .chain(SMALL_SEGMENTS)
+            .collect();
+        Venue::start(dir, &options).expect("start")
+    };
     let book = Arc::new(Mutex::new(Book::default()));
     for round in 0..rounds {
-        let small_segments = ["--segment-mib", "2"];
-        let venue = Venue::start(folder.path(), &small_segments).expect("start");
+        let venue = start();
         check(&venue, &mut book.lock().unwrap(), 10_000.0);
         let stop = Arc::new(AtomicBool::new(false));
         let clients: Vec<_> = (0..CLIENTS)
@@ -206,22 +223,14 @@ fn nothing_acknowledged_is_lost_and_nothing_is_applied_twice() {
         println!("round {round}: {acknowledged} orders acknowledged so far in memory");
         // The views show the newest 10,000 ended orders; an older one could not be told from a lost one.
         if acknowledged > 5_000 {
-            check(
-                &Venue::start(folder.path(), &small_segments).expect("start"),
-                &mut book,
-                10_000.0,
-            );
-            cancel_all(folder.path(), &mut book);
+            let venue = start();
+            check(&venue, &mut book, 10_000.0);
+            // Starts over with an empty book, so that a long run stays as quick as a short one.
+            let mut client = Client::connect(&venue).expect("connect");
+            client.good("DELETE", "/orders", "").expect("cancel all");
+            book.orders.clear();
         }
     }
-    let venue = Venue::start(folder.path(), &[]).expect("start");
+    let venue = start();
     check(&venue, &mut book.lock().unwrap(), 10_000.0);
-}
-
-/// Starts over with an empty book, so that a long run stays as quick as a short one.
-fn cancel_all(dir: &Path, book: &mut Book) {
-    let venue = Venue::start(dir, &[]).expect("start");
-    let mut client = Client::connect(&venue).expect("connect");
-    client.good("DELETE", "/orders", "").expect("cancel all");
-    book.orders.clear();
 }

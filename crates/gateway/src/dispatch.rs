@@ -11,6 +11,7 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, H
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use axum::response::Response;
+use everopen_domain::LogIndex;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -22,6 +23,11 @@ use crate::keys::ApiKey;
 use crate::limits::{Allowance, address_key};
 use crate::metrics::{Counted, LimitLabels, RouteLabels};
 use crate::routes::{Access, Rate, Route};
+
+/// Says which entry of the log an answer is at least as new as.
+const APPLIED: &str = "everopen-applied-index";
+/// Asks for an answer of the newest state.
+const CONSISTENCY: &str = "everopen-consistency";
 
 /// A handler's answer.
 pub(crate) struct Reply {
@@ -65,6 +71,8 @@ pub(crate) struct Connection(pub Origin);
 #[derive(Default)]
 struct Notes {
     allowance: Option<Allowance>,
+    /// The entry that the answer is at least as new as.
+    applied: Option<LogIndex>,
     key_prefix: Option<String>,
     close: bool,
 }
@@ -140,6 +148,11 @@ async fn answer(
         query,
         body,
     };
+    if is_linearizable(&parts.headers)? {
+        gateway.barrier().await?;
+    }
+    // Before the handler looks, so that its answer is no older than this says.
+    notes.applied = Some(gateway.views().index());
     // A task of its own: it goes on when the client goes away, and its panic ends only itself.
     // It keeps its place among the requests in flight until it is over.
     let handled = (route.handler)(call);
@@ -149,7 +162,13 @@ async fn answer(
     });
     let limit = Duration::from_millis(gateway.config.request_timeout_ms.into());
     match timeout(limit, task).await {
-        Ok(Ok(result)) => result,
+        Ok(Ok(result)) => {
+            if parts.method != Method::GET {
+                // The views show what was just done.
+                notes.applied = Some(gateway.views().index());
+            }
+            result
+        }
         Ok(Err(_)) => {
             gateway.metrics.panics.inc();
             tracing::error!(route = route.path, "a handler panicked");
@@ -158,6 +177,18 @@ async fn answer(
         Err(_) => Err(ApiError::new(
             StatusCode::GATEWAY_TIMEOUT,
             "request timed out, its outcome is unknown",
+        )),
+    }
+}
+
+/// Whether the client asks for an answer that is as new as every answer given before it asked, by
+/// this gateway or another. Else it gets what this gateway's views show.
+fn is_linearizable(headers: &HeaderMap) -> Result<bool, ApiError> {
+    match headers.get(CONSISTENCY) {
+        None => Ok(false),
+        Some(wanted) if wanted == "linearizable" => Ok(true),
+        Some(_) => Err(ApiError::bad(
+            "everopen-consistency can only be linearizable",
         )),
     }
 }
@@ -388,6 +419,9 @@ fn finish(
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);
         }
+    }
+    if let Some(applied) = notes.applied {
+        headers.insert(APPLIED, HeaderValue::from(applied.0));
     }
     if let Some(allowance) = notes.allowance {
         headers.insert("ratelimit-limit", HeaderValue::from(allowance.limit));

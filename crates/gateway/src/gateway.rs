@@ -3,6 +3,7 @@
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::{Instant, SystemTime};
 
+use axum::http::StatusCode;
 use everopen_domain::{Command, MemberId, RejectReason, Timestamp};
 use everopen_views::Views;
 use tokio::sync::Semaphore;
@@ -158,6 +159,24 @@ impl Gateway {
     /// Whether requests can be served: commands are taken, and there is something to trade.
     pub fn is_ready(&self) -> bool {
         self.port.is_ready() && self.views().products().len() > 0
+    }
+
+    /// Waits until reads are as new as every answer that was given before.
+    ///
+    /// # Errors
+    /// 503 when nobody can say now what that is.
+    pub async fn barrier(&self) -> Result<(), ApiError> {
+        let read = self.port.barrier().await;
+        read.map(drop).map_err(|error| ApiError {
+            retry_after_s: Some(1),
+            ..ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                match error {
+                    PortError::Busy { .. } => "the venue is busy, try again",
+                    _ => "no replica can confirm now that this would be the newest state",
+                },
+            )
+        })
     }
 
     /// Submits a command and counts what comes of it.

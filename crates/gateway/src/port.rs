@@ -20,6 +20,16 @@ pub trait CommandPort: Send + Sync + 'static {
     /// [`PortError`] says whether the command may have been submitted.
     fn submit(&self, command: Command) -> BoxFuture<'_, Result<Outcome, PortError>>;
 
+    /// Waits until the views show everything that was answered to anybody before this call, and
+    /// says which entry that is at least. Who sequences and serves in one process has nothing to
+    /// wait for.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] or [`PortError::Busy`]: it can't be told now.
+    fn barrier(&self) -> BoxFuture<'_, Result<LogIndex, PortError>> {
+        Box::pin(async { Ok(LogIndex(0)) })
+    }
+
     /// Whether commands would be taken now: there is somebody to submit to, and what was in the
     /// log at the start is applied and visible.
     fn is_ready(&self) -> bool {

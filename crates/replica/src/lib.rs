@@ -32,6 +32,7 @@ pub mod message;
 pub mod node;
 mod record;
 mod recovery;
+pub mod rescue;
 pub mod sessions;
 pub mod snapshot;
 pub mod state;

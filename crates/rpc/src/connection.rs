@@ -203,6 +203,10 @@ impl Connection {
             let written = match &mut self.session {
                 Some(session) if session.wants_write() => session.write_to(&mut self.stream),
                 None if self.outgoing.len() > 0 => self.stream.write(self.outgoing.pending()),
+                // A session that said goodbye, or whose keys are used up beyond renewal.
+                Some(_) if self.stage == Stage::Open && self.outgoing.len() > 0 => {
+                    return Err(io::Error::other("the session seals no more"));
+                }
                 _ => {
                     self.sealed = 0;
                     return Ok(());

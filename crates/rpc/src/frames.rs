@@ -113,3 +113,68 @@ impl Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_the_same_however_the_stream_is_cut() {
+        let sizes = [0, 1, 3, 4, 5, 0, 100, 2, 64];
+        let mut stream = Outgoing::default();
+        let mut frames = Vec::new();
+        for (number, size) in sizes.into_iter().enumerate() {
+            frames.push(vec![number as u8; size]);
+            stream.push(size, &[&frames[number]]);
+        }
+        for piece in 1..=stream.len() {
+            let mut incoming = Incoming::default();
+            let mut seen = Vec::new();
+            for bytes in stream.pending().chunks(piece) {
+                incoming
+                    .take(bytes, 100, |frame| seen.push(frame.to_vec()))
+                    .expect("no frame is above the limit");
+            }
+            assert_eq!(seen, frames, "in pieces of {piece}");
+            assert!(incoming.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_announced_length_takes_no_memory_before_its_bytes_come() {
+        let limit = 1 << 30;
+        let mut incoming = Incoming::default();
+        let header = (limit as u32).to_le_bytes();
+        incoming
+            .take(&header, limit, |_| panic!("no frame is whole"))
+            .expect("as large as any may be");
+        assert!(incoming.partial.capacity() < 1_000);
+        let above = (limit as u32 + 1).to_le_bytes();
+        for split in 0..=3 {
+            let mut incoming = Incoming::default();
+            let none = |_: &[u8]| panic!("no frame is whole");
+            incoming
+                .take(&above[..split], limit, none)
+                .expect("no length yet");
+            let refused = incoming.take(&above[split..], limit, none);
+            assert!(matches!(refused, Err(CloseReason::FrameTooLarge { .. })));
+        }
+    }
+
+    #[test]
+    fn what_was_written_makes_room() {
+        let mut outgoing = Outgoing::default();
+        for number in 0..10_000_u32 {
+            outgoing.push(4, &[&number.to_le_bytes()]);
+            if number >= 10 {
+                let front = &outgoing.pending()[HEADER..2 * HEADER];
+                assert_eq!(front, (number - 10).to_le_bytes());
+                outgoing.advance(2 * HEADER);
+            }
+        }
+        assert_eq!(outgoing.len(), 10 * 2 * HEADER);
+        assert!(outgoing.bytes.capacity() < 1_000);
+        outgoing.advance(outgoing.len());
+        assert_eq!(outgoing.bytes.len(), 0);
+    }
+}

@@ -7,44 +7,40 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use everopen_identity::{Name, Session};
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::connection::{Connection, Stage, opened};
 use crate::event::{CloseReason, ConnId, Event, SendError};
 use crate::frames::HEADER;
 use crate::limits::{Limits, Security};
+use crate::listener::Listener;
 use crate::slots::{FIRST_ID, Slots};
 use crate::waker::Waker;
 
 const WAKE: Token = Token(0);
-const FIRST_LISTENER: usize = 1;
+pub(crate) const FIRST_LISTENER: usize = 1;
 /// Events that one poll takes.
 const EVENTS: usize = 256;
 /// Bytes that one system call reads at most.
 const SCRATCH_BYTES: usize = 64 << 10;
-/// Connections that are accepted in a turn before those that are there have theirs.
-const ACCEPTS_PER_TURN: usize = 64;
-/// How long to wait when the system cannot accept, for want of file descriptors for instance.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 // Ids of connections are tokens of the poll.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
 /// One event loop's network; see the crate's documentation.
 #[derive(Debug)]
 pub struct Hub {
-    poll: Poll,
+    pub(crate) poll: Poll,
     events: Events,
     waker: Waker,
-    limits: Limits,
-    security: Security,
-    listeners: Vec<Listener>,
-    slots: Slots,
+    pub(crate) limits: Limits,
+    pub(crate) security: Security,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) slots: Slots,
     /// Connections that others opened.
-    accepted: usize,
+    pub(crate) accepted: usize,
     /// When those that are not open yet must be, in order.
-    deadlines: VecDeque<(Instant, ConnId)>,
+    pub(crate) deadlines: VecDeque<(Instant, ConnId)>,
     /// Connections with something to read.
     ready: Vec<ConnId>,
     /// Connections with something to write.
@@ -54,15 +50,6 @@ pub struct Hub {
     /// Connections that have ended and of which nobody was told.
     ended: Vec<(ConnId, CloseReason)>,
     scratch: Box<[u8]>,
-}
-
-#[derive(Debug)]
-struct Listener {
-    socket: TcpListener,
-    /// Somebody may wait to be accepted.
-    ready: bool,
-    /// When to try again after the system could not accept.
-    retry_at: Option<Instant>,
 }
 
 impl Hub {
@@ -99,26 +86,6 @@ impl Hub {
             ended: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into(),
         })
-    }
-
-    /// Accepts connections from a listener, and says its address.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn listen(&mut self, listener: std::net::TcpListener) -> io::Result<SocketAddr> {
-        listener.set_nonblocking(true)?;
-        let mut socket = TcpListener::from_std(listener);
-        let address = socket.local_addr()?;
-        let token = Token(FIRST_LISTENER + self.listeners.len());
-        self.poll
-            .registry()
-            .register(&mut socket, token, Interest::READABLE)?;
-        self.listeners.push(Listener {
-            socket,
-            ready: true,
-            retry_at: None,
-        });
-        Ok(address)
     }
 
     /// Dials a process, which must be `expect`. Does not wait: [`Event::Opened`] or
@@ -332,74 +299,6 @@ impl Hub {
         self.events = events;
     }
 
-    fn accept(&mut self, on: &mut dyn FnMut(Event<'_>)) {
-        for index in 0..self.listeners.len() {
-            let listener = &mut self.listeners[index];
-            if listener.retry_at.is_some_and(|at| at <= Instant::now()) {
-                listener.retry_at = None;
-                listener.ready = true;
-            }
-            for _ in 0..ACCEPTS_PER_TURN {
-                let listener = &mut self.listeners[index];
-                if !listener.ready {
-                    break;
-                }
-                match listener.socket.accept() {
-                    Ok((stream, address)) => self.welcome(stream, address, on),
-                    Err(error) => match error.kind() {
-                        ErrorKind::WouldBlock => listener.ready = false,
-                        // Those that gave up before they were accepted.
-                        ErrorKind::Interrupted
-                        | ErrorKind::ConnectionAborted
-                        | ErrorKind::ConnectionReset => {}
-                        _ => {
-                            tracing::warn!(%error, "cannot accept connections");
-                            listener.ready = false;
-                            listener.retry_at = Some(Instant::now() + ACCEPT_PAUSE);
-                        }
-                    },
-                }
-            }
-        }
-    }
-
-    fn welcome(
-        &mut self,
-        mut stream: TcpStream,
-        address: SocketAddr,
-        on: &mut dyn FnMut(Event<'_>),
-    ) {
-        if self.accepted >= self.limits.connections_max {
-            tracing::debug!(%address, "turned a connection away: there are too many");
-            return;
-        }
-        let id = self.slots.reserve();
-        let registered = stream.set_nodelay(true).and_then(|()| {
-            self.poll
-                .registry()
-                .register(&mut stream, token(id), interest())
-        });
-        if let Err(error) = registered {
-            tracing::warn!(%address, %error, "cannot take a connection");
-            self.slots.release(id);
-            return;
-        }
-        let session = match &self.security {
-            Security::Mutual(identity) => Some(Session::accept(identity)),
-            Security::Plain => None,
-        };
-        self.accepted += 1;
-        let plain = session.is_none();
-        self.slots
-            .insert(id, Connection::new(stream, session, false));
-        if plain {
-            on(opened(id, None, false));
-        } else {
-            self.deadlines
-                .push_back((Instant::now() + self.limits.handshake, id));
-        }
-    }
-
     fn read(&mut self, on: &mut dyn FnMut(Event<'_>)) {
         let mut list = mem::replace(&mut self.ready, mem::take(&mut self.spare));
         for id in list.drain(..) {
@@ -491,12 +390,12 @@ fn make_ready(ready: &mut Vec<ConnId>, id: ConnId, connection: &mut Connection) 
     }
 }
 
-fn token(id: ConnId) -> Token {
+pub(crate) fn token(id: ConnId) -> Token {
     Token(id.0 as usize)
 }
 
 /// Both, once and for all: the poll tells edges, so that being writable costs nothing until a full
 /// socket has room again.
-fn interest() -> Interest {
+pub(crate) fn interest() -> Interest {
     Interest::READABLE | Interest::WRITABLE
 }

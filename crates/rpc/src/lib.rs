@@ -20,6 +20,7 @@ mod event;
 mod frames;
 mod hub;
 mod limits;
+mod listener;
 mod slots;
 mod waker;
 

@@ -53,6 +53,12 @@ const ROOMS: &[Room] = &[
         outside: None,
     },
     Room {
+        name: "identity",
+        floor: 1,
+        may: &[],
+        outside: None,
+    },
+    Room {
         name: "venue",
         floor: 2,
         may: &["domain", "book", "ledger"],
@@ -70,10 +76,23 @@ const ROOMS: &[Room] = &[
         may: &["domain"],
         outside: None,
     },
+    // It moves frames; it has no business knowing what they mean.
+    Room {
+        name: "rpc",
+        floor: 2,
+        may: &["identity"],
+        outside: None,
+    },
     Room {
         name: "replica",
         floor: 3,
-        may: &["domain", "venue", "wire", "journal"],
+        may: &["domain", "identity", "rpc", "venue", "wire", "journal"],
+        outside: None,
+    },
+    Room {
+        name: "client",
+        floor: 3,
+        may: &["domain", "identity", "rpc", "wire"],
         outside: None,
     },
     Room {
@@ -98,10 +117,13 @@ const ROOMS: &[Room] = &[
             "ledger",
             "wire",
             "journal",
+            "identity",
             "venue",
+            "rpc",
             "orderflow",
             "views",
             "replica",
+            "client",
             "gateway",
         ],
         outside: None,
@@ -263,6 +285,8 @@ mod tests {
             ("venue", "wire"),
             ("journal", "domain"),
             ("book", "ledger"),
+            ("rpc", "wire"),
+            ("client", "replica"),
         ] {
             let findings = judge(&[edge(from, to, Kind::Normal)]);
             assert_eq!(findings.len(), 1, "{from} -> {to}");

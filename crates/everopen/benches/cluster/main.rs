@@ -16,6 +16,7 @@ mod floor;
 mod grpc;
 mod ours;
 mod report;
+mod session;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Performs an action on a venue, running or stopped.
+//! Performs an action on a running venue.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -6,15 +6,22 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Action, Operator};
+use super::Action;
+use crate::cluster::access::Access;
 
-/// Performs `action` on the venue in `dir`: through its socket if it runs, else by opening its log.
+/// How long a replica may take to write a snapshot.
+const SNAPSHOT: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Performs `action` on the venue in `dir`.
 ///
 /// # Errors
 /// What the venue or the system refused, as a sentence.
 pub fn perform(dir: &Path, action: &Action) -> Result<Value> {
+    if matches!(action, Action::Snapshot) {
+        return snapshot(dir);
+    }
     let directory = File::open(dir).with_context(|| {
         format!(
             "no venue in {}: start one with `everopen up --dir`",
@@ -23,11 +30,29 @@ pub fn perform(dir: &Path, action: &Action) -> Result<Value> {
     })?;
     match UnixStream::connect(super::server::socket_path(&directory)) {
         Ok(stream) => ask(&stream, action),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            Operator::open_stopped(dir)?.execute(action)
-        }
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => bail!(
+            "the venue in {} does not run (or its gateway is starting): every change is a command in its log, so start it with `everopen up --dir` first",
+            dir.display()
+        ),
         Err(e) => Err(e).context("connect to the venue's admin socket"),
     }
+}
+
+/// Every replica takes its own snapshot, at an entry of its own.
+fn snapshot(dir: &Path) -> Result<Value> {
+    let access = Access::of_dir(dir)?;
+    let answers = access.ask_all(&json!({ "ask": "snapshot" }), SNAPSHOT);
+    let told: Vec<Value> = answers
+        .iter()
+        .map(|answered| match &answered.answer {
+            Ok(answer) => json!({ "node": answered.node.id, "snapshot": answer["index"] }),
+            Err(error) => json!({ "node": answered.node.id, "error": error }),
+        })
+        .collect();
+    if answers.iter().all(|answered| answered.answer.is_err()) {
+        bail!("no replica took a snapshot: {}", Value::Array(told));
+    }
+    Ok(Value::Array(told))
 }
 
 fn ask(stream: &UnixStream, action: &Action) -> Result<Value> {

@@ -1,26 +1,35 @@
 //! Turns actions into commands and says what became of them.
 
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use everopen_client::{Client, Outcome};
 use everopen_domain::{Command, Event, MemberCode, MemberId};
 use everopen_gateway::{AddressRange, KeyStore, Permissions};
-use everopen_replica as replica;
 use everopen_views::Views;
 use serde_json::{Value, json};
 
 use super::Action;
 use super::interpret::Interpreter;
-use crate::up::reader::ViewsOnly;
+use super::show;
+use crate::gateway::counts::Counts;
+use crate::gateway::visible::Visible;
+use crate::up::endpoints::Access;
 
-/// Acts on an open venue.
+/// How long the views may take to show what was answered.
+const VIEWS: Duration = Duration::from_secs(10);
+
+/// Acts on a venue through its gateway.
 pub struct Operator {
-    handle: replica::Handle,
+    client: Client,
     views: Arc<RwLock<Views>>,
+    visible: Arc<Visible>,
+    counts: Arc<Counts>,
     keys: Arc<KeyStore>,
-    /// A venue that was opened for this alone.
-    stopped: Option<replica::Replica>,
+    access: Access,
+    is_prepared: Arc<AtomicBool>,
 }
 
 /// Permissions from their names.
@@ -57,13 +66,23 @@ fn rights_text(rights: Permissions) -> String {
 }
 
 impl Operator {
-    /// For a running venue.
-    pub fn new(handle: replica::Handle, views: Arc<RwLock<Views>>, keys: Arc<KeyStore>) -> Self {
+    /// With the parts of a gateway; what it says of how it is reached counts once it is prepared.
+    pub fn new(
+        client: Client,
+        views: Arc<RwLock<Views>>,
+        visible: Arc<Visible>,
+        counts: Arc<Counts>,
+        keys: Arc<KeyStore>,
+        (access, is_prepared): (Access, Arc<AtomicBool>),
+    ) -> Self {
         Self {
-            handle,
+            client,
             views,
+            visible,
+            counts,
             keys,
-            stopped: None,
+            access,
+            is_prepared,
         }
     }
 
@@ -73,31 +92,6 @@ impl Operator {
             .expect("invariant: views are never left half written")
     }
 
-    /// Opens the venue in `dir`, which nobody may be running.
-    ///
-    /// # Errors
-    /// When there is none, or its log is damaged or in use.
-    pub fn open_stopped(dir: &Path) -> Result<Self> {
-        let log = dir.join(crate::up::LOG_DIR);
-        if !log.is_dir() {
-            bail!(
-                "no venue in {}: start one with `everopen up --dir`",
-                dir.display()
-            );
-        }
-        let views = Arc::new(RwLock::new(Views::new(everopen_views::Config::default())));
-        let reader = ViewsOnly(Arc::clone(&views));
-        let config = replica::Config::new(log);
-        let (venue, _) = replica::Replica::open(config, reader, &mut |_| {})?;
-        let keys = Arc::new(KeyStore::open(dir)?);
-        Ok(Self {
-            handle: venue.handle(),
-            views,
-            keys,
-            stopped: Some(venue),
-        })
-    }
-
     /// Performs an action.
     ///
     /// # Errors
@@ -105,10 +99,9 @@ impl Operator {
     pub fn execute(&self, action: &Action) -> Result<Value> {
         match action {
             Action::Status => Ok(self.status()),
-            Action::Snapshot => {
-                let index = self.handle.snapshot().map_err(|e| anyhow!("{e}"))?;
-                Ok(json!({ "snapshot": index.0 }))
-            }
+            Action::Summary => Ok(show::summary(&self.views(), &self.counts)),
+            Action::Endpoints => self.endpoints(),
+            Action::Snapshot => bail!("ask the replicas"),
             Action::MemberAdd {
                 name,
                 permissions,
@@ -126,9 +119,21 @@ impl Operator {
         }
     }
 
+    /// Sequences a command; afterwards the views show it.
+    fn execute_now(&self, command: Command) -> Result<Outcome> {
+        let outcome = self.client.execute(vec![command])?;
+        if !self.visible.wait(outcome.index, VIEWS) {
+            bail!(
+                "it is done, in entry {} of the log, which has not come to the gateway yet",
+                outcome.index.0
+            );
+        }
+        Ok(outcome)
+    }
+
     /// Sequences a command and turns a refusal into an error.
     fn run(&self, command: Command) -> Result<Value> {
-        let outcome = self.handle.execute(vec![command])?;
+        let outcome = self.execute_now(command)?;
         for event in &outcome.events {
             if let Event::CommandRejected { reason } = event {
                 bail!("refused: {reason} (code {})", reason.code());
@@ -154,21 +159,31 @@ impl Operator {
     }
 
     fn status(&self) -> Value {
-        let stats = self.handle.stats();
         let views = self.views();
         let products: Vec<Value> = views
             .products()
             .map(|p| json!({ "id": p.symbol, "phase": format!("{:?}", p.phase) }))
             .collect();
         json!({
-            "running": self.stopped.is_none(),
-            "last_index": stats.last_index(),
-            "commands_since_start": stats.commands(),
-            "log_bytes_since_start": stats.log_bytes(),
-            "refused_busy": stats.busy(),
-            "refused_journal_full": stats.journal_full(),
+            "running": true,
+            "has_leader": self.client.has_leader(),
+            "last_index": views.index().0,
+            "commands_since_start": self.counts.commands(),
             "products": products,
         })
+    }
+
+    fn endpoints(&self) -> Result<Value> {
+        if !self.is_prepared.load(Ordering::Acquire) {
+            bail!("not ready yet");
+        }
+        let views = self.views();
+        let products = views.products().map(|product| product.symbol.clone());
+        let access = Access {
+            products: products.collect(),
+            ..self.access.clone()
+        };
+        Ok(serde_json::to_value(access)?)
     }
 
     fn member_add(
@@ -199,7 +214,7 @@ impl Operator {
 
     fn new_member(&self, name: &str) -> Result<MemberId> {
         let code: MemberCode = name.parse().map_err(|e| anyhow!("member {name:?}: {e}"))?;
-        let outcome = self.handle.execute(vec![Command::AddMember { code }])?;
+        let outcome = self.execute_now(Command::AddMember { code })?;
         outcome
             .events
             .iter()

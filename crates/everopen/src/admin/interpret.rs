@@ -192,7 +192,9 @@ impl Interpreter<'_> {
             | Action::Snapshot
             | Action::MemberAdd { .. }
             | Action::MemberList
-            | Action::KeyRevoke { .. } => unreachable!("invariant: handled by execute"),
+            | Action::KeyRevoke { .. }
+            | Action::Endpoints
+            | Action::Summary => unreachable!("invariant: handled by execute"),
         })
     }
 

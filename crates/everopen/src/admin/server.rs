@@ -1,4 +1,4 @@
-//! The admin socket of a running venue: one request a connection, a line of JSON each way.
+//! The admin socket of a gateway: one request a connection, a line of JSON each way.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,6 +19,9 @@ use super::{Action, Operator};
 const REQUEST_BYTES: u64 = 64 * 1024;
 /// Nor take longer to arrive or to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Requests at once; more are told to come again.
+const REQUESTS_MAX: usize = 16;
 
 /// The path of the socket through an open directory, since a socket's own path may only have 108
 /// bytes and a data directory can be deeper.
@@ -32,18 +36,20 @@ pub(super) fn socket_path(dir: &File) -> PathBuf {
 pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
     let directory = File::open(dir).with_context(|| format!("open {}", dir.display()))?;
     let path = socket_path(&directory);
-    // The log's lock is held: a socket that is there is of a process that is not.
+    // A socket that is there is of a process that has ended: only one gateway has this address.
     let _ = std::fs::remove_file(dir.join("admin.sock"));
     let listener = UnixListener::bind(&path).context("listen on the admin socket")?;
     std::fs::set_permissions(dir.join("admin.sock"), PermissionsExt::from_mode(0o600))
         .context("close the admin socket to others")?;
+    let busy = Arc::new(AtomicUsize::new(0));
     let work = move || {
         let _directory = directory;
         for stream in listener.incoming() {
-            let answered = stream
-                .map_err(Into::into)
-                .and_then(|s| answer(&operator, s));
-            if let Err(error) = answered {
+            let (operator, busy) = (Arc::clone(&operator), Arc::clone(&busy));
+            let begun = stream
+                .context("accept")
+                .and_then(|stream| begin(operator, busy, stream));
+            if let Err(error) = begun {
                 tracing::warn!(error = format!("{error:#}"), "admin request failed");
             }
         }
@@ -53,6 +59,33 @@ pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
         .spawn(work)
         .context("start the admin thread")?;
     Ok(())
+}
+
+/// Answers on a thread of its own: a request that waits for a leader keeps nobody else waiting.
+fn begin(operator: Arc<Operator>, busy: Arc<AtomicUsize>, stream: UnixStream) -> Result<()> {
+    if busy.fetch_add(1, Ordering::AcqRel) >= REQUESTS_MAX {
+        busy.fetch_sub(1, Ordering::AcqRel);
+        stream.set_write_timeout(Some(PATIENCE))?;
+        writeln!(
+            &stream,
+            "{}",
+            json!({ "error": "too many requests at once" })
+        )?;
+        return Ok(());
+    }
+    let counted = Arc::clone(&busy);
+    let started = std::thread::Builder::new()
+        .name("everopen-operator".into())
+        .spawn(move || {
+            if let Err(error) = answer(&operator, stream) {
+                tracing::warn!(error = format!("{error:#}"), "admin request failed");
+            }
+            counted.fetch_sub(1, Ordering::AcqRel);
+        });
+    if started.is_err() {
+        busy.fetch_sub(1, Ordering::AcqRel);
+    }
+    started.context("start a thread").map(drop)
 }
 
 fn answer(operator: &Operator, stream: UnixStream) -> Result<()> {

@@ -7,21 +7,25 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A process of the venue.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Process {
+    /// supervisor, replica or gateway.
     pub role: &'static str,
+    /// Its number among those of its role.
+    pub id: u64,
     pub pid: u32,
-    pub address: String,
+    /// Where it listens; the supervisor does not.
+    pub address: Option<String>,
 }
 
-/// What the file holds.
-#[derive(Debug, Serialize)]
-pub struct Endpoints {
-    pub version: &'static str,
+/// What the gateway knows of how it is reached, as it answers its supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    pub version: String,
     /// Base URL of the REST API.
     pub rest: String,
     /// URL of the WebSocket feed.
@@ -34,14 +38,22 @@ pub struct Endpoints {
     /// What the demo member was given when the venue was new: currency to amount.
     pub funded: Map<String, Value>,
     pub products: Vec<String>,
+    pub durability: String,
+}
+
+/// What the file holds.
+#[derive(Debug, Serialize)]
+pub struct Endpoints<'a> {
+    #[serde(flatten)]
+    pub access: &'a Access,
+    /// The supervisor first, then replicas and gateway, those that run now.
     pub processes: Vec<Process>,
-    pub durability: &'static str,
 }
 
 /// The file's name in the data directory.
 pub const FILE: &str = "endpoints.json";
 
-impl Endpoints {
+impl Endpoints<'_> {
     /// Writes the file so that a reader sees it whole or not at all. Only its owner can read it,
     /// since it holds a secret.
     ///
@@ -63,11 +75,11 @@ impl Endpoints {
         };
         write().with_context(|| format!("write {}", path.display()))
     }
+}
 
-    /// Takes the file away: whoever finds it may rely on a venue being there.
-    pub fn remove(dir: &Path) {
-        let _ = fs::remove_file(dir.join(FILE));
-    }
+/// Takes the file away: whoever finds it may rely on a venue being there.
+pub fn remove(dir: &Path) {
+    let _ = fs::remove_file(dir.join(FILE));
 }
 
 /// The address in the file that an earlier run left behind, if there is one.

@@ -1,288 +1,244 @@
-//! `everopen up`: a whole market on this machine.
+//! `everopen up`: a whole market on this machine, each part a process of its own.
 
-pub mod demo;
 pub mod endpoints;
-pub mod genesis;
-mod market;
-mod port;
-pub mod reader;
-pub mod summary;
+pub mod layout;
+pub mod ports;
+mod process;
+mod summary;
+mod supervisor;
+mod tail;
+mod ward;
 
 use std::fs;
 use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, RwLock};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use everopen_gateway::limits::RateLimit;
-use everopen_gateway::{self as gateway, Gateway, KeyStore, Parts};
-use everopen_replica::{self as replica, Replica, Report, journal};
-use everopen_views::Views;
 
-use crate::admin::{self, Operator};
+use crate::admin::{self, Action};
 use crate::cli;
-use crate::progress;
+use crate::cluster::access::Access;
+use crate::cluster::grow;
+use crate::config::cluster::Cluster;
+use crate::config::gateway::Gateway;
+use layout::{Layout, Plan};
+use process::{Process, Role};
+use supervisor::{News, Options, Supervisor};
 
-/// The log's folder in the data directory.
-pub const LOG_DIR: &str = "log";
-
-/// Entries that the simulated market may be behind.
-const MARKET_TAP: usize = 256;
+/// Between two looks whether the gateway serves.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// Runs until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When the venue can't start, or ended by a fault.
+/// When the venue can't start.
 pub fn run(args: &cli::Up) -> Result<()> {
-    crate::telemetry::start(
-        args.log_format,
-        !args.quiet && std::io::stdout().is_terminal(),
-    )?;
-    let dir = args.data.dir.as_path();
+    let is_drawn = !args.quiet && std::io::stdout().is_terminal();
+    crate::telemetry::start(args.log_format, is_drawn)?;
+    let layout = Layout::open(&args.data.dir)?;
+    let _lock = layout.lock()?;
+    let gateway_before = Gateway::read(&layout.gateway_file()).ok();
+    let is_serving = Process::find(Role::Gateway, &layout.gateway_file()).is_some();
     // Before anything is written, since this is what fails most often.
-    let listener = listen(args.listen, endpoints::last_address(dir))?;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("create the data directory {}", dir.display()))?;
+    let before = gateway_before.as_ref().map(|file| file.gateway.listen);
+    let last = before.or_else(|| endpoints::last_address(layout.dir()));
+    let (listen, listener) = listen(args.listen, last, last.filter(|_| is_serving))?;
+    let plan = layout::plan(&layout, args.replicas)?;
+    let gateway = layout.gateway(&plan.cluster, args, listen);
+    let replace_gateway = gateway_before.is_some_and(|before| before.gateway != gateway);
+    layout.write_files(&plan.cluster, args, &gateway)?;
+    plan.cluster.write(layout.dir())?;
+    endpoints::remove(layout.dir());
 
-    let views = Arc::new(RwLock::new(Views::new(everopen_views::Config::default())));
-    let feed = reader::FeedSlot::default();
-    let counts = Arc::new(summary::Counts::default());
-    let (tap, tapped) = sync_channel(MARKET_TAP);
-    let reader = reader::Follower::new(
-        Arc::clone(&views),
-        Arc::clone(&feed),
-        (!args.no_market).then_some(tap),
-        Arc::clone(&counts),
+    let stop = Arc::new(AtomicBool::new(false));
+    let (tell, news) = channel();
+    watch_signals(tell.clone())?;
+    watch_gateway(layout.dir(), tell.clone(), &stop)?;
+    let options = Options {
+        tied: args.tied,
+        log_format: args.log_format,
+        only_urgent: is_drawn,
+        replace_gateway,
+    };
+    let start = Start::of(&plan);
+    let mut supervisor = Supervisor::new(
+        layout.clone(),
+        plan,
+        options,
+        (listen, listener),
+        (tell, news),
     );
-    let (venue, report) = open(args, dir, reader)?;
-    // Only whoever holds the log's lock may touch what a running venue left here.
-    endpoints::Endpoints::remove(dir);
-    let handle = venue.handle();
-    if report.last_index == 0 {
-        handle
-            .execute(genesis::venue())
-            .context("write the first entry of the log")?;
-    }
-    let keys = Arc::new(KeyStore::open(dir)?);
-    let demo = demo::key(&keys)?;
-    admin::serve(
-        dir,
-        Arc::new(Operator::new(
-            handle.clone(),
-            Arc::clone(&views),
-            Arc::clone(&keys),
-        )),
-    )?;
-
-    let address = listener
-        .local_addr()
-        .context("read the listening address")?;
-    let port = Arc::new(port::ReplicaPort(handle.clone()));
-    let gateway = {
-        let mut slot = feed
-            .lock()
-            .expect("invariant: nothing panics while the feed is made");
-        let parts = Parts::new(port, Arc::clone(&views), Arc::clone(&keys));
-        let gateway = Gateway::new(gateway_config(args), parts)?;
-        *slot = Some(Arc::clone(gateway.feed()));
-        gateway
-    };
-    let durability = durability(args);
-    let endpoints = endpoints::Endpoints {
-        version: env!("CARGO_PKG_VERSION"),
-        rest: format!("http://{address}"),
-        websocket: format!("ws://{address}"),
-        key: demo.key.clone(),
-        secret: demo.secret.clone(),
-        passphrase: demo.passphrase.clone(),
-        funded: demo::funded(),
-        products: products(&views),
-        processes: vec![endpoints::Process {
-            role: "venue",
-            pid: std::process::id(),
-            address: address.to_string(),
-        }],
-        durability: durability.name(),
-    };
-    let market = if args.no_market {
-        None
-    } else {
-        let known = views
-            .read()
-            .expect("invariant: views are never left half written");
-        let fresh = known
-            .products()
-            .all(|product| known.last_price(product.id).is_none());
-        drop(known);
-        if fresh {
-            handle
-                .execute(genesis::market())
-                .context("prepare the simulated market")?;
+    let mut drawing = None;
+    let ran = supervisor.run(|access| {
+        banner(access, &start, layout.dir(), args);
+        grow_in_background(layout.dir(), &stop);
+        if is_drawn {
+            drawing = summary::start(layout.dir(), access, &stop)
+                .inspect_err(|error| tracing::warn!("no live summary: {error:#}"))
+                .ok();
         }
-        let known = views
-            .read()
-            .expect("invariant: views are never left half written");
-        let participants = demo::participants(args, &known);
-        drop(known);
-        Some(market::Market::start(participants, handle.clone(), tapped)?)
-    };
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("start the gateway's runtime")?;
-    banner(&endpoints, &report, dir, args);
-    let stop_summary = Arc::new(AtomicBool::new(false));
-    let drawing = (!args.quiet && std::io::stdout().is_terminal()).then(|| {
-        let summary = summary::Summary {
-            views,
-            handle,
-            counts: Arc::clone(&counts),
-            durability: durability.name(),
-            address: endpoints.rest.clone(),
-        };
-        let stop = Arc::clone(&stop_summary);
-        std::thread::spawn(move || summary.run(&stop))
     });
-    let served = runtime.block_on(async {
-        let stopped = async {
-            tokio::select! {
-                signal = stop_signal() => signal,
-                () = ended(&venue) => {}
-            }
-        };
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        // Whoever finds the file finds the port open: the kernel queues connections from here on.
-        endpoints.write(dir)?;
-        gateway::serve(gateway, listener, stopped)
-            .await
-            .context("serve the gateway")
-    });
-    endpoints::Endpoints::remove(dir);
-    stop_summary.store(true, Relaxed);
+    stop.store(true, Relaxed);
     if let Some(drawing) = drawing {
         drawing.thread().unpark();
         let _ = drawing.join();
     }
-    if let Some(market) = market {
-        market.stop();
+    ran?;
+    match supervisor.last_entry() {
+        Some(index) => {
+            say!("stopped after entry {index} of the log; `everopen up` goes on from there");
+        }
+        None => say!("stopped; `everopen up` goes on from there"),
     }
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let index = venue.handle().stats().last_index();
-    venue.stop().context("the venue ended by a fault")?;
-    say!("stopped after entry {index} of the log; `everopen up` goes on from there");
-    served
+    Ok(())
 }
 
-fn gateway_config(args: &cli::Up) -> gateway::Config {
-    let rate = |per_second: u32| RateLimit {
-        per_second,
-        burst: per_second.saturating_mul(2),
-    };
-    gateway::Config {
-        private_rate: rate(args.private_rate),
-        fills_rate: rate(args.private_rate),
-        public_rate: rate(args.public_rate),
-        demo_deposits: !args.no_demo_deposits,
-        demo_withdrawals: !args.manual_withdrawals,
-        ..gateway::Config::demo()
-    }
+/// What the banner says about the start.
+struct Start {
+    replicas: usize,
+    is_new: bool,
+    joining: usize,
 }
 
-fn durability(args: &cli::Up) -> journal::Durability {
-    match args.durability {
-        cli::Durability::Fsync => journal::Durability::Fsync,
-        cli::Durability::Memory => journal::Durability::Memory,
+impl Start {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            replicas: plan.cluster.nodes.len(),
+            is_new: plan.is_new,
+            joining: plan.reserved.len() * usize::from(!plan.is_new),
+        }
     }
-}
-
-fn open(args: &cli::Up, dir: &Path, reader: reader::Follower) -> Result<(Replica, Report)> {
-    let mut config = replica::Config::new(dir.join(LOG_DIR));
-    config.journal.durability = durability(args);
-    config.journal.segment_bytes = u64::from(args.segment_mib) << 20;
-    if args.keep_log {
-        config.journal.retain_log = journal::RetainLog::All;
-    } else {
-        config.journal.retain_log = journal::RetainLog::SinceOldestSnapshot;
-    }
-    let mut bar = progress::Bar::new("replaying the log", "entries");
-    let opened = Replica::open(config, reader, &mut |p| bar.update(p.done, p.total));
-    bar.finish();
-    opened.with_context(|| format!("open the venue in {}", dir.display()))
 }
 
 /// Listens; a port of 0 takes the last one again if it is free, so that scripts with an old
-/// `endpoints.json` are still right after a crash.
-fn listen(address: SocketAddr, last: Option<SocketAddr>) -> Result<TcpListener> {
+/// `endpoints.json` are still right after a crash. No socket if the gateway that serves there now
+/// goes on.
+fn listen(
+    address: SocketAddr,
+    last: Option<SocketAddr>,
+    serving: Option<SocketAddr>,
+) -> Result<(SocketAddr, Option<TcpListener>)> {
     let again = last.filter(|last| address.port() == 0 && last.ip() == address.ip());
+    let wanted = again.unwrap_or(address);
+    if serving == Some(wanted) {
+        return Ok((wanted, None));
+    }
     let listener = again
         .and_then(|last| TcpListener::bind(last).ok())
         .map_or_else(|| TcpListener::bind(address), Ok)
         .with_context(|| {
             format!("listen on {address} (choose another with --listen, or port 0 for a free one)")
         })?;
-    listener
-        .set_nonblocking(true)
-        .context("make the listener non-blocking")?;
-    Ok(listener)
+    let bound = listener
+        .local_addr()
+        .context("read the listening address")?;
+    Ok((bound, Some(listener)))
 }
 
-async fn stop_signal() {
+/// Whether whoever started this process wants it to outlive its terminal (`nohup`).
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is signal 1, the lowest bit.
+    ignored.is_some_and(|mask| mask & 1 == 1)
+}
+
+fn watch_signals(tell: Sender<News>) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        tracing::error!("no signal handlers; stopping");
-        return;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("watch for signals")?;
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    if !ignores_hangup() {
+        kinds.push(SignalKind::hangup());
+    }
+    for kind in kinds {
+        let _inside = runtime.enter();
+        let mut signals = signal(kind).context("watch for a signal")?;
+        let tell = tell.clone();
+        runtime.spawn(async move {
+            while signals.recv().await.is_some() {
+                if tell.send(News::Stop).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    std::thread::Builder::new()
+        .name("everopen-signals".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .context("start the signals' thread")?;
+    Ok(())
+}
+
+/// Tells once how the venue is reached, when it is.
+fn watch_gateway(dir: &Path, tell: Sender<News>, stop: &Arc<AtomicBool>) -> Result<()> {
+    let (dir, stop) = (dir.to_path_buf(), Arc::clone(stop));
+    let look = move || {
+        while !stop.load(Relaxed) {
+            let answer = admin::perform(&dir, &Action::Endpoints);
+            let access = answer.and_then(|value| Ok(serde_json::from_value(value)?));
+            if let Ok(access) = access {
+                let _ = tell.send(News::Ready(Box::new(access)));
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    std::thread::Builder::new()
+        .name("everopen-herald".into())
+        .spawn(look)
+        .context("start a thread")?;
+    Ok(())
+}
+
+/// Brings replicas that were added to the directory into the cluster, if there are any.
+fn grow_in_background(dir: &Path, stop: &Arc<AtomicBool>) {
+    let joins = Cluster::read(dir)
+        .map(|cluster| cluster.nodes.iter().any(|node| node.join && !node.learner))
+        .unwrap_or(false);
+    if !joins {
+        return;
+    }
+    let (dir, stop) = (dir.to_path_buf(), Arc::clone(stop));
+    let work = move || {
+        let grown = Access::of_dir(&dir)
+            .and_then(|mut access| grow::bring_in(&dir, &mut access, &|| stop.load(Relaxed)));
+        if let Err(error) = grown {
+            tracing::error!(error = format!("{error:#}"), "not all replicas have joined");
+        }
+    };
+    let started = std::thread::Builder::new()
+        .name("everopen-grow".into())
+        .spawn(work);
+    if let Err(error) = started {
+        tracing::error!(%error, "not all replicas have joined");
     }
 }
 
-/// Comes back when the venue's loop has ended by itself, which only a fault can cause.
-async fn ended(venue: &Replica) {
-    let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
-    while venue.is_running() {
-        look.tick().await;
-    }
-    tracing::error!("the venue has ended; shutting down");
-}
-
-fn products(views: &RwLock<Views>) -> Vec<String> {
-    let views = views
-        .read()
-        .expect("invariant: views are never left half written");
-    views
-        .products()
-        .map(|product| product.symbol.clone())
-        .collect()
-}
-
-fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &cli::Up) {
-    say!("Everopen {} · a market on this machine", endpoints.version);
-    say!("  REST        {}", endpoints.rest);
-    say!("  WebSocket   {}", endpoints.websocket);
-    say!("  API         {}/openapi.json", endpoints.rest);
-    say!("  products    {}", endpoints.products.join(" "));
-    say!("  key         {}", endpoints.key);
-    say!("  secret      {}", endpoints.secret);
-    say!("  passphrase  {}", endpoints.passphrase);
+fn banner(access: &endpoints::Access, start: &Start, dir: &Path, args: &cli::Up) {
+    say!("Everopen {} · a market on this machine", access.version);
+    say!("  REST        {}", access.rest);
+    say!("  WebSocket   {}", access.websocket);
+    say!("  API         {}/openapi.json", access.rest);
+    say!("  products    {}", access.products.join(" "));
+    say!("  key         {}", access.key);
+    say!("  secret      {}", access.secret);
+    say!("  passphrase  {}", access.passphrase);
     say!(
         "  data        {} (endpoints.json for scripts)",
-        dir.display()
+        args.data.dir.display()
     );
-    say!("  durability  {}", endpoints.durability);
+    say!("  durability  {}", access.durability);
     let market = if args.no_market {
         "off".to_string()
     } else {
@@ -292,28 +248,23 @@ fn banner(endpoints: &endpoints::Endpoints, report: &Report, dir: &Path, args: &
         )
     };
     say!("  market      {market}");
-    if report.last_index == 0 {
-        say!("  log         new");
-    } else {
-        say!(
-            "  log         goes on after entry {} (snapshot {}, {} entries and {} commands replayed in {:.2} s)",
-            report.last_index,
-            report.snapshot_index,
-            report.entries_replayed,
-            report.commands_replayed,
-            report.replay_time.as_secs_f64()
-        );
-    }
-    if let Some(torn) = &report.torn_tail {
-        say!(
-            "  log         its last write was torn: {} bytes that nobody was told of were cut at {} offset {}",
-            torn.bytes_dropped,
-            torn.file.display(),
-            torn.offset
-        );
-    }
-    for bad in &report.bad_snapshots {
-        say!("  snapshot    damaged and passed over: {bad}");
+    let cluster = Access::of_dir(dir).map(|mut access| access.statuses());
+    let statuses = cluster.unwrap_or_default();
+    let leader = crate::cluster::access::leader(&statuses);
+    let leader = leader.map_or("none leads yet".into(), |node| format!("{} leads", node.id));
+    let joining = match start.joining {
+        0 => String::new(),
+        n => format!(", {n} joining"),
+    };
+    say!("  replicas    {}, {leader}{joining}", start.replicas);
+    let last = statuses.iter().filter_map(|s| {
+        let status = s.answer.as_ref().ok()?;
+        status["last_index"].as_u64()
+    });
+    match last.max() {
+        Some(index) if !start.is_new => say!("  log         goes on, at entry {index} now"),
+        _ if start.is_new => say!("  log         new"),
+        _ => {}
     }
     say!();
 }

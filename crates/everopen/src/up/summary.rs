@@ -1,34 +1,20 @@
-//! The live summary on a terminal: books, rates, latencies, redrawn in place.
+//! The live summary on a terminal: books, rates, latencies, replicas, redrawn in place.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use everopen_domain::{Event, Side};
-use everopen_replica::{Handle, LatencySummary};
-use everopen_views::Views;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
-/// What happened since the start of the process.
-#[derive(Debug, Default)]
-pub struct Counts {
-    orders: AtomicU64,
-    trades: AtomicU64,
-    rejected: AtomicU64,
-}
-
-impl Counts {
-    pub fn add(&self, events: &[Event]) {
-        let count = |f: fn(&Event) -> bool| events.iter().filter(|e| f(e)).count() as u64;
-        self.orders
-            .fetch_add(count(|e| matches!(e, Event::OrderAccepted { .. })), Relaxed);
-        self.trades
-            .fetch_add(count(|e| matches!(e, Event::Traded { .. })), Relaxed);
-        self.rejected
-            .fetch_add(count(|e| matches!(e, Event::OrderRejected { .. })), Relaxed);
-    }
-}
+use super::endpoints;
+use crate::admin::{self, Action};
+use crate::cluster::access::{Access, Answered};
+use crate::cluster::table;
 
 /// How often the summary is redrawn.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -36,36 +22,49 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Products that are shown: the picture must fit on a small terminal.
 const PRODUCTS: usize = 12;
 
-/// Counts at one moment, to make rates of.
-struct Sample {
-    at: Instant,
-    commands: u64,
-    orders: u64,
-    trades: u64,
-    bytes: u64,
+/// Draws until `stop` is set; the last picture stays.
+///
+/// # Errors
+/// When there is nobody to ask, or no thread.
+pub fn start(
+    dir: &Path,
+    endpoints: &endpoints::Access,
+    stop: &Arc<AtomicBool>,
+) -> Result<JoinHandle<()>> {
+    let mut summary = Summary {
+        dir: dir.to_path_buf(),
+        access: Access::of_dir(dir)?,
+        address: endpoints.rest.clone(),
+        durability: endpoints.durability.clone(),
+        started: Instant::now(),
+        before: None,
+    };
+    let stop = Arc::clone(stop);
+    std::thread::Builder::new()
+        .name("everopen-summary".into())
+        .spawn(move || summary.run(&stop))
+        .context("start a thread")
 }
 
-pub struct Summary {
-    pub views: Arc<RwLock<Views>>,
-    pub handle: Handle,
-    pub counts: Arc<Counts>,
-    pub durability: &'static str,
-    pub address: String,
+struct Summary {
+    dir: PathBuf,
+    access: Access,
+    address: String,
+    durability: String,
+    started: Instant,
+    /// The gateway's counts of the last picture, to make rates of.
+    before: Option<(Instant, Value)>,
 }
 
 impl Summary {
-    /// Draws until `stop` is set; the last picture stays.
-    pub fn run(&self, stop: &AtomicBool) {
-        let started = Instant::now();
-        let mut before = self.sample();
+    fn run(&mut self, stop: &AtomicBool) {
         let mut lines = 0;
         while !stop.load(Relaxed) {
             std::thread::park_timeout(PERIOD);
-            let now = self.sample();
-            let text = self.draw(&before, &now, started.elapsed());
-            before = now;
+            let text = self.draw();
             let up = if lines > 0 {
-                format!("\x1b[{lines}A")
+                // What was longer before is cleared.
+                format!("\x1b[{lines}A\x1b[J")
             } else {
                 String::new()
             };
@@ -86,79 +85,119 @@ impl Summary {
         }
     }
 
-    fn sample(&self) -> Sample {
-        Sample {
-            at: Instant::now(),
-            commands: self.handle.stats().commands(),
-            orders: self.counts.orders.load(Relaxed),
-            trades: self.counts.trades.load(Relaxed),
-            bytes: self.handle.stats().log_bytes(),
+    fn draw(&mut self) -> String {
+        let asked = Instant::now();
+        let gateway = admin::perform(&self.dir, &Action::Summary);
+        // The directory may have more or fewer replicas by now.
+        if let Ok(access) = Access::of_dir(&self.dir) {
+            self.access = access;
         }
+        let statuses = self.access.statuses();
+        let mut out = String::new();
+        match gateway {
+            Ok(now) => {
+                let before = self.before.take();
+                self.products(&mut out, &now);
+                self.rates(&mut out, &now, before.as_ref(), asked);
+                self.before = Some((asked, now));
+            }
+            Err(error) => {
+                self.before = None;
+                let _ = writeln!(out, "  the gateway does not answer: {error:#}");
+            }
+        }
+        self.replicas(&mut out, &statuses);
+        let trades = self
+            .before
+            .as_ref()
+            .map_or(0, |(_, now)| count(now, "trades"));
+        let index = self
+            .before
+            .as_ref()
+            .map_or(0, |(_, now)| count(now, "index"));
+        let _ = writeln!(
+            out,
+            "  {} · up {} · entry {index} · {trades} trades · Ctrl-C stops",
+            self.address,
+            clock(self.started.elapsed()),
+        );
+        out
     }
 
-    fn draw(&self, before: &Sample, now: &Sample, running: Duration) -> String {
-        let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
-        let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
-        let latency = self.handle.stats().take_latencies();
-        let mut out = String::new();
+    fn products(&self, out: &mut String, now: &Value) {
         let _ = writeln!(
             out,
             "  {:<9}{:>12}{:>12}{:>12}{:>9}{:>12}{:>12}",
             "product", "bid", "ask", "last", "spread", "24 h vol.", "phase"
         );
-        let views = self
-            .views
-            .read()
-            .expect("invariant: views are never left half written");
-        for product in views.products().take(PRODUCTS) {
-            let book = views.book(product.id);
-            let best = |side| book.and_then(|b| b.best(side)).map(|level| level.price);
-            let (bid, ask) = (best(Side::Buy), best(Side::Sell));
-            let price = |p: Option<_>| p.map_or("-".into(), |p| product.price(p).to_string());
-            let spread = match (bid, ask) {
-                (Some(bid), Some(ask)) if ask > bid => {
-                    format!("{:.1} bp", (ask.0 - bid.0) as f64 * 1e4 / ask.0 as f64)
-                }
-                _ => "-".into(),
-            };
-            let ticker = views.ticker(product.id);
-            let last = price(ticker.and_then(|t| t.trade).map(|t| t.price));
-            let volume = views.stats_24h(product.id);
-            let volume = volume.map_or("-".into(), |s| product.volume(s.volume).to_string());
-            let volume = hundredths(&volume);
-            let phase = format!("{:?}", product.phase).to_lowercase();
+        let products = now["products"].as_array().into_iter().flatten();
+        for product in products.take(PRODUCTS) {
+            let text = |name: &str| product[name].as_str().unwrap_or("-").to_string();
             let _ = writeln!(
                 out,
                 "  {:<9}{:>12}{:>12}{:>12}{:>9}{:>12}{:>12}",
-                product.symbol,
-                price(bid),
-                price(ask),
-                last,
-                spread,
-                volume,
-                phase
+                text("id"),
+                text("bid"),
+                text("ask"),
+                text("last"),
+                text("spread"),
+                hundredths(&text("volume")),
+                text("phase")
             );
         }
-        drop(views);
-        let _ = writeln!(
-            out,
-            "  {:.0} orders/s · {:.0} trades/s · {:.0} commands/s · {:.1} kB/s log",
-            rate(now.orders, before.orders),
-            rate(now.trades, before.trades),
-            rate(now.commands, before.commands),
-            rate(now.bytes, before.bytes) / 1e3,
-        );
-        let _ = writeln!(out, "  {}", latencies(&latency, self.durability));
-        let _ = writeln!(
-            out,
-            "  {} · up {} · entry {} · {} trades · Ctrl-C stops",
-            self.address,
-            clock(running),
-            self.handle.stats().last_index(),
-            now.trades
-        );
-        out
     }
+
+    fn rates(&self, out: &mut String, now: &Value, before: Option<&(Instant, Value)>, at: Instant) {
+        let rate = |name: &str| {
+            let (then, before) = before?;
+            let seconds = at.duration_since(*then).as_secs_f64().max(0.001);
+            // The gateway may have been started again and counts from zero.
+            Some(count(now, name).checked_sub(count(before, name))? as f64 / seconds)
+        };
+        let shown = |name: &str| rate(name).map_or("-".into(), |rate| format!("{rate:.0}"));
+        let _ = writeln!(
+            out,
+            "  {} orders/s · {} trades/s · {} commands/s",
+            shown("orders"),
+            shown("trades"),
+            shown("commands"),
+        );
+        let latency = &now["latency"];
+        let ms = |name: &str| latency[name].as_f64().map(|us| us / 1e3);
+        let _ = match (ms("p50_us"), ms("p99_us")) {
+            (Some(p50), Some(p99)) => writeln!(
+                out,
+                "  latency p50 {p50:.2} ms · p99 {p99:.2} ms (submitted to answered, {})",
+                self.durability
+            ),
+            _ => writeln!(
+                out,
+                "  latency - (submitted to answered, {})",
+                self.durability
+            ),
+        };
+    }
+
+    fn replicas(&self, out: &mut String, statuses: &[Answered]) {
+        let newest = table::newest(statuses);
+        for answered in statuses {
+            let id = answered.node.id;
+            let _ = match &answered.answer {
+                Ok(status) => writeln!(
+                    out,
+                    "  replica {id} {:<10} applied {:<12} lag {}",
+                    table::text(status, "role"),
+                    table::shown(status, "applied"),
+                    table::lag(status, newest),
+                ),
+                Err(error) => writeln!(out, "  replica {id} down: {error}"),
+            };
+        }
+    }
+}
+
+fn count(summary: &Value, name: &str) -> u64 {
+    summary[name].as_u64().unwrap_or(0)
 }
 
 /// Columns of the terminal.
@@ -171,18 +210,6 @@ fn columns() -> usize {
 fn hundredths(number: &str) -> &str {
     let end = number.find('.').map_or(number.len(), |point| point + 3);
     number.get(..end).unwrap_or(number)
-}
-
-fn latencies(latency: &LatencySummary, durability: &str) -> String {
-    if latency.count == 0 {
-        return format!("latency - (submitted to answered, {durability})");
-    }
-    let ms = |d: Duration| d.as_secs_f64() * 1e3;
-    format!(
-        "latency p50 {:.2} ms · p99 {:.2} ms (submitted to answered, {durability})",
-        ms(latency.p50),
-        ms(latency.p99)
-    )
 }
 
 fn clock(d: Duration) -> String {

@@ -17,17 +17,34 @@ use hmac::{Hmac, Mac};
 use serde_json::Value;
 
 /// How long a venue may take to start, and an answer to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A venue of its own, stopped when dropped.
+/// A venue of its own, killed when dropped.
 pub struct Venue {
     process: Child,
+    /// `endpoints.json`, as this process sees it.
+    file: PathBuf,
     endpoints: Value,
 }
 
+/// A process that `endpoints.json` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub role: String,
+    pub id: u64,
+    pub pid: u32,
+}
+
 impl Venue {
-    /// Starts it on `dir` and waits until its `endpoints.json` names this very process.
+    /// Starts one with three replicas on `dir`, unless `more` says otherwise, and waits until its
+    /// `endpoints.json` names this very process. Its processes end with it.
     pub fn start(dir: &Path, more: &[&str]) -> io::Result<Self> {
+        let tied: Vec<&str> = ["--tied"].iter().chain(more).copied().collect();
+        Self::start_untied(dir, &tied)
+    }
+
+    /// As [`Venue::start`], but its processes outlive their supervisor.
+    pub fn start_untied(dir: &Path, more: &[&str]) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let errors = dir.join("stderr.txt");
         let command = Command::new(env!("CARGO_BIN_EXE_everopen"));
@@ -49,21 +66,18 @@ impl Venue {
             .args(more)
             .arg("--dir")
             .arg(dir)
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(errors)?)
             .spawn()?;
         let mut venue = Self {
+            file: seen_at(process.id()).join("endpoints.json"),
             process,
             endpoints: Value::Null,
         };
-        let file = seen_at(venue.process.id()).join("endpoints.json");
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let text = std::fs::read_to_string(&file);
-            let endpoints = text
-                .ok()
-                .and_then(|text| serde_json::from_str::<Value>(&text).ok());
-            if let Some(endpoints) = endpoints
+            if let Some(endpoints) = venue.read()
                 && endpoints["processes"][0]["pid"] == venue.process.id()
             {
                 venue.endpoints = endpoints;
@@ -77,15 +91,65 @@ impl Venue {
         }
     }
 
-    /// Its process id.
+    fn read(&self) -> Option<Value> {
+        serde_json::from_str(&std::fs::read_to_string(&self.file).ok()?).ok()
+    }
+
+    /// The supervisor's process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Ends it as a crash of the process would: `kill -9`.
+    /// The processes that run now, the supervisor first.
+    pub fn processes(&self) -> Vec<Process> {
+        let endpoints = self.read().unwrap_or_else(|| self.endpoints.clone());
+        let processes = endpoints["processes"].as_array().into_iter().flatten();
+        processes
+            .filter_map(|process| {
+                Some(Process {
+                    role: process["role"].as_str()?.to_string(),
+                    id: process["id"].as_u64()?,
+                    pid: u32::try_from(process["pid"].as_u64()?).ok()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Ends all of it as a power cut would: `kill -9` of every process, the supervisor first so
+    /// that it starts none again.
     pub fn kill(mut self) -> io::Result<()> {
+        self.end_all()
+    }
+
+    /// Ends only the supervisor, by `kill -9`; the others stay if they are not tied to it.
+    pub fn kill_supervisor(mut self) -> io::Result<Vec<Process>> {
+        let others = self.processes().split_off(1);
         self.process.kill()?;
-        self.process.wait().map(drop)
+        self.process.wait()?;
+        // Nothing is left for the drop to end.
+        self.file = PathBuf::new();
+        self.endpoints = Value::Null;
+        Ok(others)
+    }
+
+    /// Ends it as an operator would, by SIGTERM; whether it ended well.
+    pub fn stop(mut self) -> io::Result<bool> {
+        signal(self.process.id(), "TERM");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status.success());
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Err(io::Error::other("the venue did not end"))
+    }
+
+    fn end_all(&mut self) -> io::Result<()> {
+        let processes = self.processes();
+        self.process.kill()?;
+        self.process.wait()?;
+        kill_all(processes.iter().skip(1))
     }
 
     /// A text in `endpoints.json`.
@@ -99,9 +163,45 @@ impl Venue {
 
 impl Drop for Venue {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.end_all();
     }
+}
+
+/// Kills processes and waits until they are gone.
+pub fn kill_all<'a>(processes: impl Iterator<Item = &'a Process>) -> io::Result<()> {
+    let pids: Vec<u32> = processes.map(|process| process.pid).collect();
+    for pid in &pids {
+        signal(*pid, "KILL");
+    }
+    wait_until_gone(&pids)
+}
+
+/// Waits until none of these processes runs.
+pub fn wait_until_gone(pids: &[u32]) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while pids.iter().any(|pid| is_running(*pid)) {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("some of {pids:?} do not end")));
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Sends a signal; to a process that has ended, none.
+pub fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Whether a process is there and has not ended; one that nobody has reaped yet has.
+pub fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses.
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    !state.is_empty() && !state.starts_with(['Z', 'X'])
 }
 
 /// One keep-alive connection that signs what it sends.

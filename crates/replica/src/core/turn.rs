@@ -155,7 +155,12 @@ impl Core {
     }
 
     fn after_readies(&mut self) {
-        self.raw.advance_apply_to(self.state.index);
+        // A state that was taken over counts once it is on the disk.
+        let log = &self.raw.raft.raft_log;
+        let applied = self.state.index.min(log.persisted).min(log.committed);
+        if applied > log.applied {
+            self.raw.advance_apply_to(applied);
+        }
         self.answer_reads();
         self.check_lead();
         self.snapshot_if_wanted();

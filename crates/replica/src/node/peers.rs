@@ -44,10 +44,10 @@ impl Inner {
             let address = state.nodes.get(&node).cloned();
             wanted.push((node, address.unwrap_or_default()));
         }
-        for (node, address) in &self.config.voters {
-            if !wanted.iter().any(|(known, _)| known == node) && state.conf.voters.is_empty() {
-                wanted.push((*node, address.clone()));
-            }
+        if state.conf.voters.is_empty() {
+            // It joins: whoever greets it is a member of the cluster that it is to be part of.
+            let greeted = self.peers.iter();
+            wanted.extend(greeted.map(|(node, peer)| (*node, peer.address.clone())));
         }
         wanted.retain(|(node, _)| *node != self.config.node);
         for (node, address) in &wanted {

@@ -5,6 +5,7 @@ use everopen_domain::{
     InstrumentId, InstrumentLimits, MemberCode, MemberId, MemberLimits, Price, Quantity, Rate,
     Reference, TradingPhase,
 };
+use everopen_views::Views;
 
 /// The member whose key `up` prints.
 pub const DEMO_MEMBER: MemberId = MemberId(0);
@@ -258,4 +259,102 @@ pub fn market() -> Vec<Command> {
         });
     }
     commands
+}
+
+/// Whether [`market`] has not been executed and nothing has been traded that would go on without
+/// it.
+pub fn is_without_market(views: &Views) -> bool {
+    views.products().all(|product| {
+        views.last_price(product.id).is_none()
+            && product.instrument.limits.price_band != MARKET_BAND
+    })
+}
+
+/// Whether the venue has what [`venue`] gives it, whoever gave it.
+///
+/// # Errors
+/// Says what differs.
+pub fn check(views: &Views) -> Result<(), String> {
+    for (id, demo) in ASSETS.iter().enumerate() {
+        let there = views.asset(AssetId(id as u32));
+        if there
+            .is_none_or(|asset| asset.code.as_str() != demo.code || asset.decimals != demo.decimals)
+        {
+            return Err(format!("asset {id} is not {}", demo.code));
+        }
+    }
+    for (id, demo) in INSTRUMENTS.iter().enumerate() {
+        let there = views.product(InstrumentId(id as u32));
+        let is_same = there.is_some_and(|product| {
+            let instrument = &product.instrument;
+            (instrument.base, instrument.quote) == (AssetId(demo.base), AssetId(demo.quote))
+                && instrument.price_decimals == demo.price_decimals
+                && instrument.size_decimals == demo.size_decimals
+        });
+        if !is_same {
+            return Err(format!(
+                "product {id} is not {}-{}",
+                ASSETS[demo.base as usize].code, ASSETS[demo.quote as usize].code
+            ));
+        }
+    }
+    let names = (1..=MARKET_MEMBERS).map(|number| format!("market-{number}"));
+    for (id, name) in (0u32..).zip(std::iter::once("demo".to_string()).chain(names)) {
+        if views.member_by_code(&name) != Some(MemberId(id)) {
+            return Err(format!("member {id} is not {name}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everopen_domain::{Event, LogIndex, Timestamp};
+    use everopen_venue::Venue;
+
+    fn apply(venue: &mut Venue, views: &mut Views, index: u64, commands: &[Command]) -> usize {
+        let (index, time) = (LogIndex(index), Timestamp(index));
+        let mut events: Vec<Event> = Vec::new();
+        for command in commands {
+            venue.apply(time, command, &mut events);
+        }
+        views.advance(index, time);
+        events.iter().for_each(|e| views.apply(index, time, e));
+        events
+            .iter()
+            .filter(|e| matches!(e, Event::CommandRejected { .. }))
+            .count()
+    }
+
+    #[test]
+    fn twice_is_as_good_as_once() {
+        let (mut venue, mut views) = (Venue::new(), Views::new(everopen_views::Config::default()));
+        assert!(check(&views).is_err());
+        assert_eq!(apply(&mut venue, &mut views, 1, &super::venue()), 0);
+        check(&views).unwrap();
+        let funds = |views: &Views| {
+            let accounts = views.accounts(DEMO_MEMBER);
+            accounts.map(|a| format!("{a:?}")).collect::<Vec<_>>()
+        };
+        let before = funds(&views);
+        assert!(apply(&mut venue, &mut views, 2, &super::venue()) > 0);
+        check(&views).unwrap();
+        assert_eq!(funds(&views), before, "no money came twice");
+        assert!(is_without_market(&views));
+        assert_eq!(apply(&mut venue, &mut views, 3, &market()), 0);
+        assert!(!is_without_market(&views));
+    }
+
+    #[test]
+    fn another_venue_is_told_apart() {
+        let (mut venue, mut views) = (Venue::new(), Views::new(everopen_views::Config::default()));
+        let other = Command::AddAsset {
+            code: text("EUR"),
+            decimals: 2,
+        };
+        apply(&mut venue, &mut views, 1, &[other]);
+        apply(&mut venue, &mut views, 2, &super::venue());
+        assert_eq!(check(&views), Err("asset 0 is not USD".into()));
+    }
 }

@@ -10,7 +10,7 @@ use everopen_views::Views;
 use serde_json::{Map, Value};
 
 use super::genesis::{ASSETS, DEMO_MEMBER, INSTRUMENTS, MARKET_MEMBERS};
-use crate::cli;
+use crate::config::gateway::Market as Wanted;
 
 /// The label that tells the demo key from others.
 const LABEL: &str = "demo";
@@ -35,7 +35,7 @@ pub fn key(keys: &KeyStore) -> Result<NewKey> {
 }
 
 /// The simulated market's participants, who go on from the last prices.
-pub fn participants(args: &cli::Up, views: &Views) -> Participants {
+pub fn participants(wanted: Wanted, views: &Views) -> Participants {
     let markets: Vec<Market> = views
         .products()
         .zip(&INSTRUMENTS)
@@ -53,10 +53,10 @@ pub fn participants(args: &cli::Up, views: &Views) -> Participants {
         .collect();
     let members: Vec<MemberId> = (1..=MARKET_MEMBERS).map(MemberId).collect();
     let config = Config {
-        commands_per_second: args.market_rate,
+        commands_per_second: wanted.rate,
         ..Config::default()
     };
-    Participants::new(args.seed, &markets, &members, config)
+    Participants::new(wanted.seed, &markets, &members, config)
 }
 
 /// What the demo member was given when the venue was new.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use everopen_client::Refusal;
 use everopen_domain::{Event, Timestamp};
 use everopen_orderflow::participants::Participants;
-use everopen_replica::{Handle, Refusal};
+
+use super::Shared;
 
 /// How often the participants act.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -29,14 +31,14 @@ impl Market {
     /// When the thread can't be started.
     pub fn start(
         participants: Participants,
-        handle: Handle,
+        shared: Shared,
         events: Receiver<Vec<Event>>,
     ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("everopen-market".into())
-            .spawn(move || run(participants, &handle, &events, &until))
+            .spawn(move || run(participants, &shared, &events, &until))
             .context("start the market's thread")?;
         Ok(Self { stop, thread })
     }
@@ -53,7 +55,7 @@ impl Market {
 
 fn run(
     mut participants: Participants,
-    handle: &Handle,
+    shared: &Shared,
     events: &Receiver<Vec<Event>>,
     stop: &AtomicBool,
 ) {
@@ -71,23 +73,15 @@ fn run(
         for group in commands.chunks(256) {
             // Wait for what became of it: a market that outruns its venue would only fill the
             // queue that members need.
-            let (tell, told) = sync_channel(1);
-            let answer = Box::new(move |outcome| drop(tell.send(outcome)));
-            match handle.submit_group(group.to_vec(), Some(answer)) {
-                Ok(()) => {}
+            let begun = Instant::now();
+            match shared.client.execute(group.to_vec()) {
+                Ok(_) => shared.counts.answered(group.len() as u64, begun.elapsed()),
                 Err(Refusal::Stopped) => return,
+                // Nobody leads, perhaps; participants find out from events what became of it.
                 Err(_) => {
                     pause = BACK_OFF;
                     break;
                 }
-            }
-            match told.recv() {
-                Ok(Ok(_)) => {}
-                Ok(Err(Refusal::Busy { .. } | Refusal::JournalFull | Refusal::TooLarge)) => {
-                    pause = BACK_OFF;
-                    break;
-                }
-                _ => return,
             }
         }
         next = (next + pause).max(Instant::now());

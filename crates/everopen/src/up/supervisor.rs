@@ -1,0 +1,519 @@
+//! Starts the venue's processes, starts them again when they die, and stops them in order.
+//!
+//! All of it happens on one thread, which also starts the processes: a tied process ends with the
+//! thread that started it.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+
+use super::endpoints::{self, Access, Endpoints};
+use super::layout::{Layout, Plan};
+use super::process::{Process, Role, Start};
+use super::tail;
+use super::ward::{HOPELESS, State, Ward};
+use crate::cli::LogFormat;
+use crate::cluster::access;
+use crate::config::cluster::{Cluster, Replica};
+
+/// Between two looks at the logs and at `cluster.toml`.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the gateway may take to end: its own drain time and some more.
+const GATEWAY_END: Duration = Duration::from_secs(15);
+/// How long a replica may take to end: it may write a snapshot.
+const REPLICA_END: Duration = Duration::from_secs(60);
+/// How long replicas may take to say who leads before they are stopped.
+const ASK: Duration = Duration::from_millis(500);
+
+/// What the supervisor is told.
+pub enum News {
+    /// A process has ended, in that life.
+    Ended(Role, u64),
+    /// The gateway serves for the first time.
+    Ready(Box<Access>),
+    /// Everything is to stop; the second time at once.
+    Stop,
+}
+
+/// How the supervisor goes about it.
+pub struct Options {
+    pub tied: bool,
+    pub log_format: LogFormat,
+    /// Only what is urgent in the processes' logs is shown, since a summary is drawn beside it.
+    pub only_urgent: bool,
+    /// The gateway that runs has other settings than are wanted now.
+    pub replace_gateway: bool,
+}
+
+/// The supervisor.
+pub struct Supervisor {
+    layout: Layout,
+    options: Options,
+    wards: Vec<Ward>,
+    plan: Plan,
+    /// Kept open while the gateway is down, so that clients wait a moment instead of being turned
+    /// away. None while a gateway of an earlier supervisor has it.
+    listener: Option<TcpListener>,
+    listen: SocketAddr,
+    access: Option<Access>,
+    cluster_seen: Option<SystemTime>,
+    news: Receiver<News>,
+    tell: Sender<News>,
+    stop: bool,
+    last_entry: Option<u64>,
+}
+
+impl Supervisor {
+    /// One that runs nothing yet.
+    pub fn new(
+        layout: Layout,
+        plan: Plan,
+        options: Options,
+        (listen, listener): (SocketAddr, Option<TcpListener>),
+        (tell, news): (Sender<News>, Receiver<News>),
+    ) -> Self {
+        let mut supervisor = Self {
+            wards: Vec::new(),
+            listener,
+            listen,
+            access: None,
+            cluster_seen: None,
+            stop: false,
+            last_entry: None,
+            layout,
+            options,
+            plan,
+            news,
+            tell,
+        };
+        for replica in supervisor.plan.cluster.nodes.clone() {
+            let mut ward = supervisor.replica(&replica);
+            if Cluster::has_lost_log(supervisor.layout.dir(), &replica) {
+                tracing::error!(
+                    "the {role} has lost its log and is not started: it may have voted for what it no longer knows. Take it away with `everopen cluster remove {id}`, then `everopen cluster add`",
+                    role = ward.role,
+                    id = replica.id
+                );
+                ward.is_leaving = true;
+                ward.state = State::Ended;
+            }
+            supervisor.wards.push(ward);
+        }
+        supervisor.wards.push(Ward::new(
+            Role::Gateway,
+            listen,
+            supervisor.layout.gateway_file(),
+            supervisor.layout.gateway_log(),
+        ));
+        supervisor.cluster_seen = supervisor.cluster_changed();
+        supervisor
+    }
+
+    fn replica(&self, replica: &Replica) -> Ward {
+        Ward::new(
+            Role::Replica(replica.id),
+            replica.address,
+            self.layout.node_file(replica),
+            self.layout.node_log(replica),
+        )
+    }
+
+    /// Takes over what an earlier supervisor left running, starts the rest, and keeps all of it
+    /// running until it is told to stop. `ready` is called once, when the venue serves.
+    ///
+    /// # Errors
+    /// When the venue does not come up. What was started is stopped then.
+    pub fn run(&mut self, mut ready: impl FnMut(&Access)) -> Result<()> {
+        self.adopt();
+        while !self.stop {
+            self.start_due();
+            self.forward_logs();
+            self.follow_cluster();
+            self.note_started();
+            if let Err(error) = self.check_start() {
+                self.end_all();
+                return Err(error);
+            }
+            if let Some(access) = self.wait(LOOK) {
+                self.access = Some(access);
+                self.write_endpoints();
+                if let Some(access) = &self.access {
+                    ready(access);
+                }
+            }
+        }
+        self.end_all();
+        Ok(())
+    }
+
+    /// The processes that run now, by their numbers.
+    fn adopt(&mut self) {
+        for at in 0..self.wards.len() {
+            let ward = &mut self.wards[at];
+            let Some(process) = Process::find(ward.role, &ward.config) else {
+                continue;
+            };
+            let replaced = ward.role == Role::Gateway && self.options.replace_gateway;
+            tracing::info!(
+                pid = process.pid(),
+                "the {} of an earlier run {}",
+                ward.role,
+                if replaced {
+                    "is replaced"
+                } else {
+                    "is taken over"
+                }
+            );
+            self.watch(at, process);
+            if replaced {
+                self.end(&[Role::Gateway], GATEWAY_END);
+                let ward = &mut self.wards[at];
+                ward.is_leaving = false;
+                ward.state = State::Due(Instant::now());
+            }
+        }
+    }
+
+    fn watch(&mut self, at: usize, process: Process) {
+        let (role, life) = (self.wards[at].role, self.wards[at].life + 1);
+        let tell = self.tell.clone();
+        let told = process.watch(move || drop(tell.send(News::Ended(role, life))));
+        if let Err(error) = told {
+            // Without news of its end it could not be cared for.
+            tracing::error!(error = format!("{error:#}"), "the {role} can't be watched");
+            process.signal(Signal::KILL);
+        }
+        self.wards[at].is_running(process, Instant::now());
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        let mut changed = false;
+        for at in 0..self.wards.len() {
+            if self.wards[at].due().is_some_and(|due| due <= now) {
+                match self.start(at) {
+                    Ok(process) => {
+                        self.watch(at, process);
+                        changed = true;
+                    }
+                    Err(error) => {
+                        let ward = &mut self.wards[at];
+                        tracing::error!("the {} does not start: {error:#}", ward.role);
+                        ward.has_ended(now, Duration::ZERO);
+                    }
+                }
+            }
+        }
+        if changed {
+            self.write_endpoints();
+        }
+    }
+
+    fn start(&mut self, at: usize) -> Result<Process> {
+        let ward = &self.wards[at];
+        let listener = match ward.role {
+            Role::Replica(id) => {
+                self.plan.reserved.remove(&id);
+                None
+            }
+            Role::Gateway => {
+                if self.listener.is_none() {
+                    let bound = TcpListener::bind(self.listen);
+                    let bound = bound.with_context(|| format!("listen on {}", self.listen))?;
+                    self.listener = Some(bound);
+                }
+                let shared = self.listener.as_ref().map(TcpListener::try_clone);
+                let shared = shared.transpose().context("share the listening socket")?;
+                shared.map(OwnedFd::from)
+            }
+        };
+        Process::start(Start {
+            role: ward.role,
+            config: &ward.config,
+            log_file: &ward.log_file,
+            log_format: self.options.log_format,
+            tied: self.options.tied,
+            listener,
+        })
+    }
+
+    /// Waits for news and takes all there is; returns what the gateway says when it is ready.
+    fn wait(&mut self, patience: Duration) -> Option<Access> {
+        let due = self.wards.iter().filter_map(Ward::due).min();
+        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let patience = until_due.map_or(patience, |due| due.min(patience));
+        let mut ready = None;
+        let mut next = match self.news.recv_timeout(patience) {
+            Ok(news) => Some(news),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                unreachable!("invariant: the supervisor itself holds a sender")
+            }
+        };
+        while let Some(news) = next {
+            match news {
+                News::Ended(role, life) => self.ended(role, life),
+                News::Ready(access) => ready = Some(*access),
+                News::Stop if self.stop => self.kill_all(),
+                News::Stop => self.stop = true,
+            }
+            next = self.news.try_recv().ok();
+        }
+        ready
+    }
+
+    fn ended(&mut self, role: Role, life: u64) {
+        self.forward_logs();
+        let is_it = |ward: &&mut Ward| ward.role == role && ward.life == life;
+        let Some(ward) = self.wards.iter_mut().find(is_it) else {
+            return;
+        };
+        let now = Instant::now();
+        let Some((lived, process)) = ward.take(now) else {
+            return;
+        };
+        let (pid, adopted) = (process.pid(), process.is_adopted());
+        let how = process.reap();
+        match ward.has_ended(now, lived) {
+            None => tracing::info!(pid, "the {role} has ended"),
+            Some(_) if ward.failures() >= HOPELESS => tracing::error!(
+                pid,
+                "the {role} ended again ({how}), {} times in a row: {}",
+                ward.failures(),
+                ward.reason()
+            ),
+            Some(wait) => tracing::warn!(
+                pid,
+                adopted,
+                "the {role} ended ({how}) and is started again in {} ms",
+                wait.as_millis()
+            ),
+        }
+        self.write_endpoints();
+    }
+
+    /// While the venue has never served, a process that can't be brought up ends the start: with
+    /// the reason, and before anybody waits for it any longer.
+    fn check_start(&self) -> Result<()> {
+        if self.access.is_some() {
+            return Ok(());
+        }
+        let hopeless = |ward: &&Ward| ward.failures() >= HOPELESS;
+        let is_replica = |ward: &&Ward| matches!(ward.role, Role::Replica(_));
+        let replicas = self.wards.iter().filter(is_replica).count();
+        let lost: Vec<&Ward> = self.wards.iter().filter(hopeless).collect();
+        let gone = |ward: &&Ward| is_replica(ward) && ward.is_leaving;
+        let missing = self.wards.iter().filter(gone).count();
+        let failing = lost.iter().filter(|ward| is_replica(ward)).count();
+        let quorum_lost = missing + failing > replicas.saturating_sub(1) / 2;
+        let gateway_lost = lost.iter().any(|ward| ward.role == Role::Gateway);
+        if quorum_lost || gateway_lost {
+            let said: Vec<String> = lost
+                .iter()
+                .map(|ward| format!("the {} does not come up: {}", ward.role, ward.reason()))
+                .collect();
+            match said.is_empty() {
+                true => bail!("too few replicas have their logs"),
+                false => bail!("{}", said.join("\n")),
+            }
+        }
+        Ok(())
+    }
+
+    fn forward_logs(&mut self) {
+        for ward in &mut self.wards {
+            for line in ward.tail.lines() {
+                if !self.options.only_urgent || tail::is_urgent(&line) {
+                    eprintln!("[{}] {line}", ward.role);
+                }
+            }
+        }
+    }
+
+    fn cluster_changed(&self) -> Option<SystemTime> {
+        let file = fs::metadata(Cluster::path(self.layout.dir())).ok()?;
+        file.modified().ok()
+    }
+
+    /// Takes up replicas that `everopen cluster add` and `remove` wrote into the directory.
+    fn follow_cluster(&mut self) {
+        let now = self.cluster_changed();
+        if now == self.cluster_seen {
+            return;
+        }
+        self.cluster_seen = now;
+        let cluster = match Cluster::read(self.layout.dir()) {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "replicas stay as they are");
+                return;
+            }
+        };
+        for replica in &cluster.nodes {
+            if !self
+                .wards
+                .iter()
+                .any(|w| w.role == Role::Replica(replica.id))
+            {
+                let ward = self.replica(replica);
+                tracing::info!("a new {} is started", ward.role);
+                // The gateway stays the last.
+                self.wards.insert(self.wards.len() - 1, ward);
+            }
+        }
+        for ward in &mut self.wards {
+            let Role::Replica(id) = ward.role else {
+                continue;
+            };
+            if !cluster.nodes.iter().any(|node| node.id == id) && !ward.is_leaving {
+                tracing::info!("the {} is no longer wanted", ward.role);
+                ward.is_leaving = true;
+                match ward.process() {
+                    Some(process) => process.signal(Signal::TERM),
+                    None => ward.state = State::Ended,
+                }
+            }
+        }
+        self.plan.cluster = cluster;
+    }
+
+    /// Notes which replicas have a log by now.
+    fn note_started(&mut self) {
+        let dir = self.layout.dir().to_path_buf();
+        let has_log = |replica: &Replica| dir.join(&replica.dir).join("log").exists();
+        let is_news = |replica: &Replica| !replica.started && has_log(replica);
+        if !self.plan.cluster.nodes.iter().any(is_news) {
+            return;
+        }
+        // What this changes is taken up from the file, like everybody's changes.
+        let noted = Cluster::update(&dir, |cluster| {
+            for replica in &mut cluster.nodes {
+                replica.started |= has_log(replica);
+            }
+            Ok(())
+        });
+        if let Err(error) = noted {
+            tracing::warn!("cluster.toml is not up to date: {error:#}");
+        }
+    }
+
+    fn write_endpoints(&self) {
+        let Some(access) = &self.access else {
+            return;
+        };
+        let supervisor = endpoints::Process {
+            role: "supervisor",
+            id: 0,
+            pid: std::process::id(),
+            address: None,
+        };
+        let running = self.wards.iter().filter_map(|ward| {
+            let (role, id) = match ward.role {
+                Role::Replica(id) => ("replica", id),
+                Role::Gateway => ("gateway", 1),
+            };
+            Some(endpoints::Process {
+                role,
+                id,
+                pid: ward.process()?.pid(),
+                address: Some(ward.address.to_string()),
+            })
+        });
+        let processes = std::iter::once(supervisor).chain(running).collect();
+        let file = Endpoints { access, processes };
+        if let Err(error) = file.write(self.layout.dir()) {
+            // A full disk, perhaps: the venue goes on without the file.
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "endpoints.json is not up to date"
+            );
+        }
+    }
+
+    /// Gateway first, so that nobody is left without an answer; then the replicas, the leader last.
+    fn end_all(&mut self) {
+        endpoints::remove(self.layout.dir());
+        self.access = None;
+        self.stop = true;
+        self.listener = None;
+        self.wards.iter_mut().for_each(|ward| {
+            ward.is_leaving = true;
+            if ward.due().is_some() {
+                ward.state = State::Ended;
+            }
+        });
+        self.end(&[Role::Gateway], GATEWAY_END);
+        let leader = self.leader();
+        let replicas = |is_leader: bool| -> Vec<Role> {
+            let roles = self.wards.iter().map(|ward| ward.role);
+            roles
+                .filter(|role| match role {
+                    Role::Replica(id) => (Some(*id) == leader) == is_leader,
+                    Role::Gateway => false,
+                })
+                .collect()
+        };
+        let (others, leaders) = (replicas(false), replicas(true));
+        self.end(&others, REPLICA_END);
+        self.end(&leaders, REPLICA_END);
+        self.forward_logs();
+    }
+
+    /// Who leads, and how far the log is now that nobody writes to it.
+    fn leader(&mut self) -> Option<u64> {
+        let access = access::Access::of_dir(self.layout.dir()).ok()?;
+        let question = serde_json::json!({ "ask": "status" });
+        let statuses = access.ask_all(&question, ASK);
+        let applied = statuses
+            .iter()
+            .filter_map(|status| status.answer.as_ref().ok()?["applied"].as_u64());
+        self.last_entry = applied.max();
+        access::leader(&statuses).map(|node| node.id)
+    }
+
+    /// The last entry of the log when the venue was stopped, if a replica told it.
+    pub fn last_entry(&self) -> Option<u64> {
+        self.last_entry
+    }
+
+    /// Asks these to end and waits for it; kills what takes too long.
+    fn end(&mut self, roles: &[Role], patience: Duration) {
+        let deadline = Instant::now() + patience;
+        for ward in self.wards.iter_mut().filter(|w| roles.contains(&w.role)) {
+            ward.is_leaving = true;
+            if let Some(process) = ward.process() {
+                process.signal(Signal::TERM);
+            }
+        }
+        let mut killed = false;
+        loop {
+            let running = |ward: &&Ward| roles.contains(&ward.role) && ward.process().is_some();
+            if self.wards.iter().find(running).is_none() {
+                return;
+            }
+            if Instant::now() > deadline && !killed {
+                killed = true;
+                for ward in self.wards.iter().filter(running) {
+                    tracing::error!("the {} did not end in time and is killed", ward.role);
+                    if let Some(process) = ward.process() {
+                        process.signal(Signal::KILL);
+                    }
+                }
+            }
+            self.wait(LOOK);
+            self.forward_logs();
+        }
+    }
+
+    fn kill_all(&self) {
+        tracing::warn!("told to stop twice: everything is killed");
+        for process in self.wards.iter().filter_map(Ward::process) {
+            process.signal(Signal::KILL);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The venue as several processes: each may die, be missed by nobody for long, and come back.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Client, Process, Venue, is_running, kill_all, signal, wait_until_gone};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something to become true.
+#[track_caller]
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+fn place(client: &mut Client, id: &str) -> std::io::Result<(u16, Value)> {
+    let body = format!(
+        r#"{{"type":"limit","side":"buy","product_id":"BTC-USD","price":"100","size":"0.01","client_oid":"{id}"}}"#
+    );
+    client.call("POST", "/orders", &body)
+}
+
+/// Places an order, however often it takes; the id keeps it from being placed twice.
+fn place_at_last(venue: &Venue, id: &str) -> String {
+    until("an order is acknowledged", || {
+        let mut client = Client::connect(venue).ok()?;
+        match place(&mut client, id) {
+            Ok((200, order)) => order["id"].as_str().map(str::to_string),
+            _ => client
+                .call("GET", &format!("/orders/client:{id}"), "")
+                .ok()
+                .filter(|(status, _)| *status == 200)
+                .and_then(|(_, order)| order["id"].as_str().map(str::to_string)),
+        }
+    })
+}
+
+/// Runs a subcommand of the program; its standard output.
+fn everopen(dir: &Path, args: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_everopen"))
+        .args(args)
+        .arg("--dir")
+        .arg(dir)
+        .output()
+        .expect("run everopen");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+/// The replicas' answers to `cluster status`.
+fn statuses(dir: &Path) -> Vec<Value> {
+    let text = everopen(dir, &["cluster", "status", "--json"]).unwrap_or_else(|_| "[]".into());
+    serde_json::from_str(&text).expect("statuses")
+}
+
+fn leader(dir: &Path) -> Option<u64> {
+    let statuses = statuses(dir);
+    let leads = statuses.iter().filter(|status| status["role"] == "leader");
+    leads
+        .max_by_key(|status| status["term"].as_u64())
+        .and_then(|status| status["node"].as_u64())
+}
+
+fn voters(dir: &Path) -> usize {
+    let statuses = statuses(dir);
+    let leads = statuses.iter().find(|status| status["role"] == "leader");
+    let voters = leads.and_then(|status| status["voters"].as_array());
+    voters.map_or(0, Vec::len)
+}
+
+/// Sends orders without pause, over a new connection when the old one is gone.
+fn load(venue: &Arc<Venue>, name: &str, acknowledged: &Mutex<Vec<String>>, stop: &AtomicBool) {
+    let mut client = None;
+    for number in 0u64.. {
+        if stop.load(Relaxed) {
+            return;
+        }
+        let Some(open) = client.as_mut() else {
+            client = Client::connect(venue).ok();
+            continue;
+        };
+        let id = format!("{name}-{number}");
+        match place(open, &id) {
+            Ok((200, _)) => acknowledged.lock().unwrap().push(id),
+            // Busy, no leader, or outcome unknown: the next order is tried.
+            Ok((503 | 504, _)) => {}
+            Ok((status, answer)) => panic!("{status}: {answer}"),
+            Err(_) => client = None,
+        }
+    }
+}
+
+#[test]
+fn each_process_may_be_killed_and_trading_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let venue = Arc::new(Venue::start(folder.path(), &["--replicas", "3"]).expect("start"));
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..2)
+        .map(|number| {
+            let (venue, stop) = (Arc::clone(&venue), Arc::clone(&stop));
+            let acknowledged = Arc::clone(&acknowledged);
+            let name = format!("c{number}");
+            std::thread::spawn(move || load(&venue, &name, &acknowledged, &stop))
+        })
+        .collect();
+    let count = || acknowledged.lock().unwrap().len();
+    until("the load runs", || (count() > 20).then_some(()));
+
+    let named = venue.processes();
+    let roles: Vec<&str> = named.iter().map(|process| process.role.as_str()).collect();
+    assert_eq!(roles, ["supervisor", "replica", "replica", "replica", "gateway"]);
+    for victim in named.into_iter().skip(1) {
+        let begun = Instant::now();
+        signal(victim.pid, "KILL");
+        let before = until("the victim is gone", || {
+            (!is_running(victim.pid)).then(count)
+        });
+        until("trading goes on", || (count() > before + 10).then_some(()));
+        let traded = begun.elapsed();
+        let back = until("endpoints.json names a new process", || {
+            let processes = venue.processes();
+            processes.into_iter().find(|process| {
+                (&process.role, process.id) == (&victim.role, victim.id)
+                    && process.pid != victim.pid
+            })
+        });
+        assert!(is_running(back.pid));
+        println!(
+            "{} {}: trading again after {traded:?}, a new process after {:?}",
+            victim.role,
+            victim.id,
+            begun.elapsed()
+        );
+        // The next one may only be missed when this one counts again.
+        until("it has caught up", || {
+            let statuses = statuses(folder.path());
+            let applied: Vec<u64> = statuses
+                .iter()
+                .filter_map(|status| status["applied"].as_u64())
+                .collect();
+            let newest = applied.iter().max()?;
+            (applied.len() == 3 && applied.iter().all(|at| at + 500 > *newest)).then_some(())
+        });
+    }
+    stop.store(true, Relaxed);
+    for client in clients {
+        client.join().expect("a client");
+    }
+    let mut client = Client::connect(&venue).expect("connect");
+    for id in acknowledged.lock().unwrap().iter() {
+        let (status, order) = client
+            .call("GET", &format!("/orders/client:{id}"), "")
+            .expect("ask for an order");
+        assert_eq!(status, 200, "acknowledged order {id} is lost: {order}");
+    }
+    same_everywhere(folder.path());
+}
+
+/// Replicas that applied the same entries computed the same events.
+fn same_everywhere(dir: &Path) {
+    until("all replicas are at the same entry with the same hash", || {
+        let statuses = statuses(dir);
+        let of = |status: &Value| (status["applied"].clone(), status["event_hash"].clone());
+        let first = of(statuses.first()?);
+        (statuses.len() == 3 && statuses.iter().all(|status| of(status) == first)).then_some(())
+    });
+}
+
+#[test]
+fn a_market_outlives_its_supervisor_and_the_next_one_takes_it_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let venue = Venue::start_untied(dir, &["--replicas", "3"]).expect("start");
+    let rest = venue.text("rest");
+    let mut client = Client::connect(&venue).expect("connect");
+    assert_eq!(place(&mut client, "before").expect("an answer").0, 200);
+    let _ends = Leftovers(venue.processes());
+    let others = venue.kill_supervisor().expect("kill");
+    assert_eq!(place(&mut client, "without").expect("an answer").0, 200);
+
+    let venue = Venue::start_untied(dir, &["--replicas", "3"]).expect("start again");
+    assert_eq!(venue.processes().split_off(1), others, "the same processes");
+    assert_eq!(venue.text("rest"), rest);
+    assert_eq!(place(&mut client, "after").expect("an answer").0, 200);
+    // It cares for them as for its own.
+    let gateway = others.last().expect("a gateway");
+    signal(gateway.pid, "KILL");
+    place_at_last(&venue, "with-another-gateway");
+    let second = Venue::start_untied(dir, &[]).map(|_| ()).unwrap_err();
+    assert!(second.to_string().contains("in use"), "{second}");
+    let last = venue.processes();
+    assert!(venue.stop().expect("stop"));
+    let pids: Vec<u32> = last.iter().map(|process| process.pid).collect();
+    wait_until_gone(&pids).expect("nothing is left");
+    assert!(!dir.join("endpoints.json").exists());
+}
+
+/// Ends what a test may have left running when it fails.
+struct Leftovers(Vec<Process>);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = kill_all(self.0.iter());
+        }
+    }
+}
+
+#[test]
+fn tied_processes_end_with_their_supervisor() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let venue = Venue::start(folder.path(), &["--replicas", "3"]).expect("start");
+    let _ends = Leftovers(venue.processes());
+    let others = venue.kill_supervisor().expect("kill");
+    assert_eq!(others.len(), 4);
+    let pids: Vec<u32> = others.iter().map(|process| process.pid).collect();
+    wait_until_gone(&pids).expect("all end");
+}
+
+#[test]
+fn a_venue_grows_shrinks_and_lets_another_lead() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let venue = Venue::start(dir, &["--replicas", "1"]).expect("start");
+    place_at_last(&venue, "alone");
+    assert_eq!(voters(dir), 1);
+    assert!(venue.stop().expect("stop"));
+
+    let venue = Venue::start(dir, &["--replicas", "3"]).expect("start with three");
+    place_at_last(&venue, "in-company");
+    until("three vote", || (voters(dir) == 3).then_some(()));
+    same_everywhere(dir);
+
+    let before = until("somebody leads", || leader(dir));
+    let other = before % 3 + 1;
+    everopen(dir, &["cluster", "transfer-leader", &other.to_string()]).expect("transfer");
+    until("the other leads", || (leader(dir) == Some(other)).then_some(()));
+    place_at_last(&venue, "under-another");
+
+    let said = everopen(dir, &["cluster", "add"]).expect("add");
+    assert!(said.contains("replica 4 has caught up and votes"), "{said}");
+    assert_eq!(voters(dir), 4);
+    assert!(venue.processes().iter().any(|process| process.id == 4));
+    everopen(dir, &["cluster", "remove", "4"]).expect("remove");
+    until("three vote again", || (voters(dir) == 3).then_some(()));
+    until("its process is gone", || {
+        (!venue.processes().iter().any(|process| process.id == 4)).then_some(())
+    });
+    place_at_last(&venue, "in-the-end");
+
+    let table = everopen(dir, &["cluster", "status"]).expect("status");
+    assert!(table.contains("leader") && table.contains("voter"), "{table}");
+    let doctor = everopen(dir, &["cluster", "doctor"]).expect("doctor");
+    assert!(doctor.contains("3 voters: the loss of 1 is survived"), "{doctor}");
+    assert!(doctor.contains("all replicas are on this machine"), "{doctor}");
+    let doctor = everopen(dir, &["cluster", "doctor", "--json"]).expect("doctor");
+    let doctor: Value = serde_json::from_str(&doctor).expect("JSON");
+    assert_eq!(doctor["nodes"].as_array().map(Vec::len), Some(3));
+
+    let stopped = everopen(dir, &["admin", "status"]).expect("a running venue");
+    assert!(stopped.contains("\"running\": true"), "{stopped}");
+    assert!(venue.stop().expect("stop"));
+    let error = everopen(dir, &["admin", "status"]).unwrap_err();
+    assert!(error.contains("does not run"), "{error}");
+    let verified = everopen(dir, &["log", "verify"]).expect("verify");
+    let hashes: Vec<&str> = verified
+        .lines()
+        .filter(|line| line.starts_with("state hash"))
+        .collect();
+    assert_eq!(hashes.len(), 3, "{verified}");
+}
+
+#[test]
+fn what_is_wrong_with_a_replica_is_said_and_the_start_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let venue = Venue::start(dir, &["--replicas", "1"]).expect("start");
+    place_at_last(&venue, "one");
+    assert!(venue.stop().expect("stop"));
+    // Its log cannot be a folder any more.
+    std::fs::remove_dir_all(dir.join("node-1/log")).expect("remove");
+    std::fs::write(dir.join("node-1/log"), "not a folder").expect("write");
+    let error = Venue::start(dir, &["--replicas", "1"]).map(|_| ()).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("the replica 1 does not come up"), "{said}");
+    assert!(said.contains("node-1/log"), "{said}");
+}

@@ -1,0 +1,177 @@
+//! Election, replication, failover, restart, exactly once.
+
+use everopen_domain::{Event, RejectReason};
+use everopen_wire::event;
+use everopen_wire::message::RefusalCode;
+use serde_json::json;
+
+use super::support::{Client, Cluster, Reply, asset, member};
+
+fn open_leader(cluster: &Cluster, nonce: u64) -> Client {
+    let leader = cluster.leader();
+    let mut client = Client::connect(cluster.addresses[&leader]);
+    assert!(matches!(client.open(nonce), Reply::Opened(_)));
+    client
+}
+
+#[test]
+fn three_replicas_agree_and_answer() {
+    let cluster = Cluster::started(3);
+    let mut client = open_leader(&cluster, 1);
+    for number in 0..50 {
+        let Reply::Outcome { count, .. } = client.submit(number, &[asset(number)]) else {
+            panic!("no outcome");
+        };
+        assert_eq!(count, 1);
+    }
+    let applied = cluster.settled();
+    assert!(applied > 50);
+    let Reply::ReadAt(index) = client.read_index() else {
+        panic!("no index");
+    };
+    assert!(index >= applied);
+}
+
+#[test]
+fn a_follower_names_the_leader() {
+    let cluster = Cluster::started(3);
+    let leader = cluster.leader();
+    let follower = (1..=3).find(|node| *node != leader).expect("two of them");
+    let mut client = Client::connect(cluster.addresses[&follower]);
+    assert_eq!(
+        client.open(1),
+        Reply::Refused(RefusalCode::NotLeader, leader)
+    );
+}
+
+#[test]
+fn a_request_that_comes_again_after_the_leader_died_gets_the_first_answer() {
+    let mut cluster = Cluster::started(3);
+    let mut client = open_leader(&cluster, 7);
+    let session = client.session;
+    let first = client.submit(0, &[asset(1)]);
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    assert_ne!(cluster.leader(), leader);
+    let mut client = Client::connect(cluster.addresses[&cluster.leader()]);
+    // The same nonce is the same session, even here.
+    assert_eq!(client.open(7), Reply::Opened(session));
+    assert_eq!(client.submit(0, &[asset(1)]), first);
+    // Under a new sequence it is another command.
+    let Reply::Outcome { events, .. } = client.submit(1, &[asset(1)]) else {
+        panic!("no outcome");
+    };
+    let refused = event::decode(&events).expect("an event");
+    assert!(
+        matches!(refused, Event::CommandRejected { reason } if reason != RejectReason::UnknownMember),
+        "{refused:?}"
+    );
+    cluster.start(leader);
+    cluster.settled();
+}
+
+#[test]
+fn all_replicas_killed_come_back_with_everything() {
+    let mut cluster = Cluster::started(3);
+    let mut client = open_leader(&cluster, 1);
+    for number in 0..20 {
+        assert!(matches!(
+            client.submit(number, &[member(number)]),
+            Reply::Outcome { .. }
+        ));
+    }
+    for node in 1..=3 {
+        cluster.kill(node);
+    }
+    for node in 1..=3 {
+        cluster.start(node);
+    }
+    let mut client = open_leader(&cluster, 1);
+    let Reply::Outcome { events, .. } = client.submit(20, &[member(99)]) else {
+        panic!("no outcome");
+    };
+    let added = event::decode(&events).expect("an event");
+    assert!(
+        matches!(added, Event::MemberAdded { member, .. } if member.0 == 20),
+        "{added:?}"
+    );
+    cluster.settled();
+}
+
+#[test]
+fn a_planned_stop_hands_the_lead_over() {
+    let mut cluster = Cluster::started(3);
+    let leader = cluster.leader();
+    cluster.stop(leader);
+    assert_ne!(cluster.leader(), leader);
+    cluster.start(leader);
+    cluster.settled();
+}
+
+#[test]
+fn one_replica_alone_is_a_cluster() {
+    let mut cluster = Cluster::started(1);
+    let mut client = open_leader(&cluster, 1);
+    assert!(matches!(
+        client.submit(0, &[asset(1), asset(2)]),
+        Reply::Outcome { count: 2, .. }
+    ));
+    cluster.stop(1);
+    cluster.start(1);
+    let mut client = open_leader(&cluster, 1);
+    assert!(matches!(
+        client.submit(1, &[asset(3)]),
+        Reply::Outcome { .. }
+    ));
+}
+
+#[test]
+fn a_new_replica_takes_over_the_state_and_becomes_a_voter() {
+    let mut cluster = Cluster::new(3);
+    cluster.snapshot_every_bytes = 2_000;
+    for node in 1..=3 {
+        cluster.start(node);
+    }
+    let mut client = open_leader(&cluster, 1);
+    for number in 0..200 {
+        client.submit(number, &[asset(number)]);
+    }
+    let address = cluster.reserve(4);
+    cluster.start(4);
+    let question = json!({ "ask": "add", "node": 4, "address": address.to_string() });
+    assert!(matches!(client.call(&question), Reply::Call(true, _)));
+    cluster.settled();
+    cluster.wait("a learner", |c| c.nodes[&4].status()["role"] == "learner");
+    let promoted = client.call(&json!({ "ask": "promote", "node": 4 }));
+    assert!(matches!(promoted, Reply::Call(true, _)), "{promoted:?}");
+    cluster.settled();
+    cluster.wait("a voter", |c| c.nodes[&4].status()["role"] == "follower");
+    // Its vote counts: with two of four gone there is no majority, with one of four there is.
+    let leader = cluster.leader();
+    let other = (1..=3).find(|node| *node != leader).expect("one");
+    cluster.kill(other);
+    assert!(matches!(
+        client.submit(200, &[asset(200)]),
+        Reply::Outcome { .. }
+    ));
+    let removed = client.call(&json!({ "ask": "remove", "node": other }));
+    assert!(matches!(removed, Reply::Call(true, _)), "{removed:?}");
+    cluster.settled();
+}
+
+#[test]
+fn rules_are_switched_on_only_when_every_member_knows_them() {
+    let mut cluster = Cluster::started(3);
+    let mut client = open_leader(&cluster, 1);
+    let leader = cluster.leader();
+    let follower = (1..=3).find(|node| *node != leader).expect("two of them");
+    cluster.kill(follower);
+    // The one that is away has said what it knows; a third version nobody knows.
+    let refused = client.call(&json!({ "ask": "activate", "version": 3 }));
+    assert!(matches!(refused, Reply::Call(false, _)), "{refused:?}");
+    let activated = client.call(&json!({ "ask": "activate", "version": 2 }));
+    assert!(matches!(activated, Reply::Call(true, _)), "{activated:?}");
+    cluster.start(follower);
+    cluster.settled();
+    assert!(cluster.statuses().iter().all(|status| status["logic"] == 2));
+}

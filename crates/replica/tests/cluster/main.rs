@@ -1,0 +1,5 @@
+//! Replicas in one process, over real sockets and real disks.
+
+mod basics;
+mod rescue;
+mod support;

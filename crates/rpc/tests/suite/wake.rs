@@ -1,0 +1,77 @@
+//! Waking a hub from other threads.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use everopen_rpc::{Hub, Limits, Security};
+
+use crate::support::PATIENCE;
+
+fn hub() -> Hub {
+    Hub::new(Limits::default(), Security::Plain).expect("a poll")
+}
+
+/// One turn that may wait for long, and how long it did.
+fn turn(hub: &mut Hub, timeout: Duration) -> Duration {
+    let start = Instant::now();
+    hub.turn(Some(timeout), &mut |event| panic!("{event:?}"))
+        .expect("the poll works");
+    start.elapsed()
+}
+
+#[test]
+fn a_turn_without_anything_ends_at_its_timeout() {
+    let mut hub = hub();
+    assert!(turn(&mut hub, Duration::from_millis(20)) >= Duration::from_millis(20));
+    assert!(turn(&mut hub, Duration::ZERO) < PATIENCE);
+}
+
+#[test]
+fn a_wake_before_the_turn_keeps_it_from_waiting_once() {
+    let mut hub = hub();
+    let waker = hub.waker();
+    for _ in 0..1_000 {
+        waker.wake();
+    }
+    assert!(turn(&mut hub, PATIENCE) < PATIENCE);
+    assert!(turn(&mut hub, Duration::from_millis(20)) >= Duration::from_millis(20));
+}
+
+#[test]
+fn a_wake_ends_a_wait() {
+    let mut hub = hub();
+    let waker = hub.waker();
+    let (asleep, told) = mpsc::channel();
+    let other = thread::spawn(move || {
+        told.recv().expect("the hub's thread lives");
+        waker.wake();
+    });
+    asleep.send(()).expect("the other thread lives");
+    assert!(turn(&mut hub, PATIENCE) < PATIENCE);
+    other.join().expect("it does not panic");
+}
+
+#[test]
+fn no_wake_is_lost_between_two_threads() {
+    const COUNT: u32 = 200_000;
+    let mut hub = hub();
+    let waker = hub.waker();
+    let (queue, waiting) = mpsc::sync_channel(16);
+    let other = thread::spawn(move || {
+        for number in 0..COUNT {
+            queue.send(number).expect("the hub's thread lives");
+            waker.wake();
+        }
+    });
+    let mut next = 0;
+    while next < COUNT {
+        // A lost wake would show as a turn that waits to its end.
+        assert!(turn(&mut hub, PATIENCE) < PATIENCE, "at {next}");
+        for number in waiting.try_iter() {
+            assert_eq!(number, next);
+            next += 1;
+        }
+    }
+    other.join().expect("it does not panic");
+}
