@@ -160,7 +160,7 @@ impl Core {
             min_election_tick: config.election_ticks,
             max_election_tick: config.election_ticks * 2,
             applied: state.index,
-            max_size_per_msg: 1 << 20,
+            max_size_per_msg: config.uncommitted_bytes_max.min(1 << 20),
             max_inflight_msgs: 256,
             check_quorum: true,
             pre_vote: true,
