@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use everopen_replica::core::{Answer, Refused};
+use everopen_replica::message;
 use everopen_replica::state::Digest;
 
 /// Replicas have their own numbers, clients begin here.
@@ -79,17 +80,66 @@ pub(crate) enum Reply {
 }
 
 impl Packet {
-    /// A word for the trace.
-    pub fn name(&self) -> &'static str {
+    /// A number for its kind.
+    pub fn kind(&self) -> u64 {
         match self {
-            Self::Raft(_) => "raft",
-            Self::Digest { .. } => "digest",
-            Self::StateHash { .. } => "state-hash",
-            Self::Hello { .. } => "hello",
-            Self::Ask { .. } => "ask",
-            Self::Part { .. } => "part",
-            Self::Request { .. } => "request",
-            Self::Reply { .. } => "reply",
+            Self::Raft(bytes) => 16 + u64::from(bytes.first().copied().unwrap_or(0)),
+            Self::Digest { .. } => 1,
+            Self::StateHash { .. } => 2,
+            Self::Hello { .. } => 3,
+            Self::Ask { .. } => 4,
+            Self::Part { .. } => 5,
+            Self::Request { .. } => 6,
+            Self::Reply { .. } => 7,
+        }
+    }
+
+    /// Something of what it says.
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Raft(bytes) => bytes.len() as u64,
+            Self::Digest { index, .. } | Self::StateHash { index, .. } => *index,
+            Self::Hello { logic_max } => u64::from(*logic_max),
+            Self::Ask { place, offset } | Self::Part { place, offset, .. } => place ^ offset << 32,
+            Self::Request { about, .. } | Self::Reply { about, .. } => match about {
+                About::Session => 0,
+                About::Command { sequence, .. } => *sequence,
+                About::Read { number } => *number,
+            },
+        }
+    }
+
+    /// For the trace.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Raft(bytes) => match message::decode(bytes) {
+                Ok(m) => format!(
+                    "{:?} term {} log {}/{} commit {} entries {} reject {} hint {}",
+                    m.get_msg_type(),
+                    m.term,
+                    m.index,
+                    m.log_term,
+                    m.commit,
+                    m.entries.len(),
+                    m.reject,
+                    m.reject_hint
+                ),
+                Err(error) => error.to_string(),
+            },
+            Self::Digest { index, .. } => format!("digest of {index}"),
+            Self::StateHash { index, .. } => format!("state hash of {index}"),
+            Self::Hello { logic_max } => format!("knows rules up to {logic_max}"),
+            Self::Ask { place, offset } => format!("asks for {place} from {offset}"),
+            Self::Part {
+                place,
+                offset,
+                chunk,
+            } => format!("{} bytes of {place} from {offset}", chunk.len()),
+            Self::Request { about, .. } => format!("asks {about:?}"),
+            Self::Reply { about, reply } => match reply {
+                Reply::Answer(_) => format!("answers {about:?}"),
+                Reply::Refused { refused, .. } => format!("refuses {about:?}: {}", refused.code),
+            },
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What happened, line by line, and a hash over all of it: two runs of one seed must have the same.
 
 use std::fmt::{self, Write};
-use std::hash::Hasher as _;
 
 use twox_hash::xxhash3_128::Hasher;
 
@@ -34,6 +33,23 @@ impl<'a> Trace<'a> {
         self.hasher.write(b"\n");
         if let Some(show) = &mut self.show {
             show(&self.line);
+        }
+    }
+
+    /// Says something that happens often: only its numbers count for the hash, and its text is made
+    /// for who wants to see it.
+    pub fn note(&mut self, at: u64, numbers: [u64; 4], text: impl FnOnce() -> String) {
+        self.hasher.write(&at.to_le_bytes());
+        for number in numbers {
+            self.hasher.write(&number.to_le_bytes());
+        }
+        if let Some(show) = &mut self.show {
+            show(&format!(
+                "{:>3}.{:06}   {}",
+                at / 1_000_000,
+                at % 1_000_000,
+                text()
+            ));
         }
     }
 

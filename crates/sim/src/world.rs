@@ -148,6 +148,9 @@ impl<'a> World<'a> {
     }
 
     fn arrive(&mut self, from: u64, to: u64, packet: Packet) {
+        let numbers = [from, to, packet.kind(), packet.number()];
+        let text = || format!("{from} -> {to}: {}", packet.text());
+        self.trace.note(self.now, numbers, text);
         if to >= CLIENTS {
             if let Packet::Reply { about, reply } = packet {
                 self.client_hears((to - CLIENTS) as usize, from, about, reply);

@@ -217,6 +217,13 @@ impl Core {
         if kind == MessageType::MsgSnapshot || is_local(kind) || kind == MessageType::MsgPropose {
             return;
         }
+        // A leader's library that batches can join entries to a message that waits without any, when
+        // a peer's refusal made it go back in between; taken as it is, more would be acknowledged
+        // here than there is. It is as good as lost, and will be sent again.
+        let follows = |entry: &Entry| entry.index == message.index + 1;
+        if kind == MessageType::MsgAppend && !message.entries.first().is_none_or(follows) {
+            return;
+        }
         // A message of a peer that was removed, say: the library says so, and that is all.
         let _ = self.raw.step(message);
         self.keep_timeout();
