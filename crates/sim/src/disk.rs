@@ -54,10 +54,17 @@ impl World<'_> {
             return self.restart_later(id, 10_000, 2_000_000);
         }
         let count = std::mem::take(&mut p.writing);
-        let mut last = 0;
+        self.write(id, &mut p, count);
+        self.begin_write(id, &mut p);
+        self.put_back(id, p);
+        self.wake_soon(id);
+    }
+
+    /// Puts so many writes into the real journal.
+    fn write(&mut self, id: u64, p: &mut Process, count: usize) {
         let mut done = Ok(());
         for write in p.writes.drain(..count) {
-            last = write.number;
+            p.durable = write.number;
             match p.writer.append(&write) {
                 Ok(Wrote::Whole) => {}
                 Ok(Wrote::Full) => done = Err("the real disk is full".to_string()),
@@ -66,15 +73,17 @@ impl World<'_> {
         }
         let done = done.and_then(|()| p.writer.commit().map_err(|fault| fault.to_string()));
         if let Err(fault) = done {
-            return self.fail(Check::Stop, format!("node {id}: the journal failed: {fault}"));
+            self.fail(Check::Stop, format!("node {id}: the journal failed: {fault}"));
         }
-        p.durable = last;
         if let Some(file) = p.writer.installed_file() {
             p.file = Some(file);
         }
-        self.begin_write(id, &mut p);
-        self.put_back(id, p);
-        self.wake_soon(id);
+    }
+
+    /// Lets the disk do all that it was given, before the process ends in order.
+    pub fn finish_writes(&mut self, id: u64, p: &mut Process) {
+        let all = p.writes.len();
+        self.write(id, p, all);
     }
 
     /// Ends a process in the middle of a write: of what its disk worked on, any sectors arrived.

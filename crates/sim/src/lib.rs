@@ -15,7 +15,9 @@ mod client;
 mod disk;
 mod faults;
 mod follower;
+mod healing;
 mod network;
+mod operator;
 mod packet;
 mod process;
 mod profile;
@@ -24,6 +26,7 @@ mod random;
 mod trace;
 mod turn;
 mod violation;
+mod workload;
 mod world;
 
 use std::collections::BTreeMap;

@@ -28,11 +28,12 @@ impl World<'_> {
             self.count("messages cut off");
             return self.random.chance(500);
         }
-        if !self.healing && self.random.chance(self.profile.loss) {
+        let (loss, duplicates, _) = self.rates();
+        if self.random.chance(loss) {
             self.count("messages lost");
             return true;
         }
-        if !self.healing && self.random.chance(self.profile.duplicates) {
+        if self.random.chance(duplicates) {
             self.count("messages doubled");
             let at = self.arrival(from, to);
             let packet = packet.clone();
@@ -43,10 +44,27 @@ impl World<'_> {
         true
     }
 
+    /// How many of a thousand messages are lost, doubled, out of order.
+    fn rates(&self) -> (u64, u64, u64) {
+        if self.healing {
+            return (0, 0, 0);
+        }
+        let (calm, storm) = (&self.profile, &self.weather);
+        if storm.until <= self.now {
+            return (calm.loss, calm.duplicates, calm.reorder);
+        }
+        (
+            calm.loss + storm.loss,
+            calm.duplicates + storm.duplicates,
+            calm.reorder + storm.reorder,
+        )
+    }
+
     fn arrival(&mut self, from: u64, to: u64) -> u64 {
         let (least, most) = self.profile.delay;
         let at = self.now + self.random.spread(least, most.max(least));
-        if !self.healing && self.random.chance(self.profile.reorder) {
+        let (.., reorder) = self.rates();
+        if self.random.chance(reorder) {
             self.count("messages out of order");
             return at + self.random.spread(1_000, 500_000);
         }

@@ -66,8 +66,13 @@ impl Node {
 
     /// Its wall clock at a moment of true time.
     pub fn clock(&self, now: u64) -> Timestamp {
-        Timestamp((EPOCH + now * 1_000).saturating_add_signed(self.clock))
+        Timestamp(wall(now).0.saturating_add_signed(self.clock))
     }
+}
+
+/// True time as a wall clock shows it.
+pub(crate) fn wall(now: u64) -> Timestamp {
+    Timestamp(EPOCH + now * 1_000)
 }
 
 /// Who waits for an answer of a replica.

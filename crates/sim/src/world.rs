@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
+use everopen_venue::Venue;
 use tempfile::TempDir;
 
 use crate::audit::Audit;
 use crate::client::Client;
+use crate::faults::Weather;
 use crate::network::Network;
+use crate::operator::Operator;
 use crate::packet::{CLIENTS, Packet};
 use crate::process::{self, Node, Process};
-use crate::profile::Profile;
+use crate::profile::{Fault, Profile};
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::trace::Trace;
@@ -32,7 +36,14 @@ pub(crate) enum Event {
     SnapshotDone { node: u64, epoch: u64 },
     Start { node: u64, epoch: u64 },
     Client { client: usize },
+    /// A replica that was asked to stop does.
+    Leave {
+        node: u64,
+        epoch: u64,
+        release: Option<u16>,
+    },
     Fault,
+    Operate,
     Look,
 }
 
@@ -46,7 +57,9 @@ pub(crate) struct World<'a> {
     pub nodes: BTreeMap<u64, Node>,
     pub voters: BTreeMap<u64, String>,
     pub network: Network,
+    pub weather: Weather,
     pub clients: Vec<Client>,
+    pub operator: Operator,
     pub audit: Audit,
     /// No more faults: everything must get well.
     pub healing: bool,
@@ -75,7 +88,9 @@ impl<'a> World<'a> {
             audit: Audit::new(),
             nodes: BTreeMap::new(),
             network: Network::default(),
+            weather: Weather::default(),
             clients: Vec::new(),
+            operator: Operator::default(),
             healing: false,
             violation: None,
             trace: Trace::new(show),
@@ -92,20 +107,28 @@ impl<'a> World<'a> {
     fn populate(&mut self) {
         let profile = self.profile.clone();
         self.say(format_args!("world: {profile:?}"));
+        self.operator.next_id = profile.nodes + 1;
         for id in 1..=profile.nodes {
-            let dir = self.dir.path().join(format!("node-{id}"));
-            let logic_max = everopen_venue::Venue::LOGIC_MAX;
+            let dir = self.folder(id);
+            let old = profile.faults.contains(&Fault::Upgrade);
+            let logic_max = if old { 1 } else { Venue::LOGIC_MAX };
             self.nodes.insert(id, Node::new(id, dir, true, logic_max));
             self.queue.push(0, Event::Start { node: id, epoch: 0 });
         }
         for number in 0..profile.clients {
-            let client = Client::new(CLIENTS + number, number, &mut self.random, profile.nodes);
+            let client = Client::new(CLIENTS + number, number, &mut self.random, profile.clients);
             self.clients.push(client);
             let client = number as usize;
             self.queue.push(1_000, Event::Client { client });
         }
         self.queue.push(profile.fault_every, Event::Fault);
+        self.queue.push(500_000, Event::Operate);
         self.queue.push(1_000_000, Event::Look);
+    }
+
+    /// Where a machine keeps its files.
+    pub fn folder(&self, id: u64) -> PathBuf {
+        self.dir.path().join(format!("node-{id}"))
     }
 
     /// Lets things happen until the faults are over and everything works again.
@@ -128,7 +151,7 @@ impl<'a> World<'a> {
                 return self.audit_end();
             }
             if self.now > deadline {
-                let why = self.ails();
+                let why = self.ails().unwrap_or_default();
                 return self.fail(Check::Liveness, why);
             }
         }
@@ -142,7 +165,13 @@ impl<'a> World<'a> {
             Event::SnapshotDone { node, epoch } => self.snapshot_done(node, epoch),
             Event::Start { node, epoch } => self.start(node, epoch),
             Event::Client { client } => self.client_turn(client),
+            Event::Leave {
+                node,
+                epoch,
+                release,
+            } => self.left(node, epoch, release),
             Event::Fault => self.next_fault(),
+            Event::Operate => self.operate(),
             Event::Look => self.look(),
         }
     }

@@ -2,6 +2,7 @@
 //! on every replica is held against it, against a state of the checker's own that applies the same
 //! log, and against a model that shares no code with the replicas.
 
+mod books;
 mod model;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::packet::About;
 use crate::process::{CLUSTER, Process};
 use crate::violation::Check;
 use crate::world::World;
+use books::{Books, balance};
 use model::Model;
 
 /// A new cluster's log begins behind an entry that nobody wrote.
@@ -38,6 +40,7 @@ pub(crate) struct Audit {
     hashes: BTreeMap<u64, (u64, Digest)>,
     /// The first answer to each command: its index and its events.
     answers: BTreeMap<(u64, u64), (u64, Bytes)>,
+    pub books: Books,
 }
 
 struct Committed {
@@ -61,6 +64,7 @@ impl Audit {
             leaders: BTreeMap::new(),
             hashes: BTreeMap::new(),
             answers: BTreeMap::new(),
+            books: Books::default(),
         }
     }
 
@@ -69,9 +73,9 @@ impl Audit {
         FIRST - 1 + self.entries.len() as u64
     }
 
-    /// The state after it.
-    pub fn shadow(&self) -> &State {
-        &self.shadow
+    /// The rules in force after it.
+    pub fn logic(&self) -> u16 {
+        self.shadow.logic()
     }
 
     fn at(&self, index: u64) -> Option<&Committed> {
@@ -293,6 +297,19 @@ impl World<'_> {
         state.venue.check();
         let found = self.audit.state_hash(id, state.index, state.hash());
         self.found(found);
+        if let Err(text) = balance(&state.venue.snapshot()) {
+            let index = state.index;
+            self.fail(Check::Ledger, format!("node {id} at {index}: {text}"));
+        }
+    }
+
+    /// The last look, when everything works again.
+    pub fn audit_end(&mut self) {
+        self.look();
+        let venue = self.audit.shadow.venue.snapshot();
+        if let Err(text) = self.audit.books.compare(&venue, self.profile.clients) {
+            self.fail(Check::Once, text);
+        }
     }
 
     pub fn audit_state_hash(&mut self, id: u64, index: u64, hash: Digest) {
