@@ -205,17 +205,18 @@ impl World<'_> {
     /// Flips a bit in the files of a replica, which stops before and starts after. One replica at a
     /// time: more than a minority of lost disks is not survived.
     fn flip_bit(&mut self, id: u64) {
-        let suspect = self.nodes.values().any(|node| node.damaged || node.refused);
+        let whole = self.nodes.values().all(|node| {
+            let healthy = !node.damaged && !node.refused;
+            let process = node.process.as_ref();
+            healthy && process.is_none_or(|p| p.core.state().conf.voters.len() >= 3)
+        });
+        if !whole || !self.operator.is_idle() {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
         let dir = node.dir.clone();
-        let Some(p) = &node.process else { return };
-        let conf = &p.core.state().conf;
-        let spare = conf.voters.len() >= 3 && conf.voters_outgoing.is_empty();
-        if suspect || !spare {
-            return;
-        }
         let Some(mut p) = node.process.take() else {
             return;
         };

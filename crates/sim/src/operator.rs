@@ -31,6 +31,13 @@ pub(crate) struct Operator {
     leaving: Vec<(u64, u64)>,
 }
 
+impl Operator {
+    /// Whether no machine comes or goes.
+    pub fn is_idle(&self) -> bool {
+        self.task.is_none() && self.leaving.is_empty()
+    }
+}
+
 impl World<'_> {
     pub fn operate(&mut self) {
         let after = self.random.between(LOOK.0, LOOK.1);
@@ -104,12 +111,14 @@ impl World<'_> {
                     false
                 }
             }
-            Task::Remove(id) if !members.contains(&id) => {
+            // Who was away may still count on its vote.
+            Task::Remove(id) if !members.contains(&id) && !self.counts_on(leader, &members, id) => {
                 let after = self.random.spread(1_000, 3_000_000);
                 self.operator.leaving.push((id, self.now + after));
                 self.count("members removed");
                 true
             }
+            Task::Remove(id) if !members.contains(&id) => false,
             Task::Remove(id) if id == leader => {
                 let _ = p.core.transfer(None);
                 false
@@ -124,6 +133,17 @@ impl World<'_> {
             self.say(format_args!("operator: {task:?} is done"));
             self.operator.task = None;
         }
+    }
+
+    /// Whether any of these members does not know yet that a replica is none any more.
+    fn counts_on(&self, leader: u64, members: &[u64], id: u64) -> bool {
+        members.iter().filter(|member| **member != leader).any(|member| {
+            let Some(node) = self.nodes.get(member).filter(|node| !node.refused) else {
+                return false;
+            };
+            let process = node.process.as_ref();
+            process.is_none_or(|p| p.core.members().contains(&id))
+        })
     }
 
     fn change(&mut self, core: &mut Core, ticket: u64, change: &MembershipChange) {

@@ -206,7 +206,11 @@ impl Core {
 
     /// A tick of the clock has passed. After a pause, however long, at most one may be given.
     pub fn tick(&mut self) {
-        self.raw.tick();
+        // Who campaigns looks at what is not applied yet, and that is not there while a state is on
+        // its way to the disk.
+        if self.installing.is_none() {
+            self.raw.tick();
+        }
         self.tick_agreement();
         self.keep_timeout();
     }
@@ -215,6 +219,9 @@ impl Core {
     pub fn receive(&mut self, message: Message) {
         let kind = message.get_msg_type();
         if kind == MessageType::MsgSnapshot || is_local(kind) || kind == MessageType::MsgPropose {
+            return;
+        }
+        if kind == MessageType::MsgTimeoutNow && self.installing.is_some() {
             return;
         }
         // A leader's library that batches can join entries to a message that waits without any, when
@@ -284,12 +291,6 @@ impl Core {
             "invariant: writes end in order"
         );
         self.write_done = write;
-        if self
-            .installing
-            .is_some_and(|installing| installing <= write)
-        {
-            self.installing = None;
-        }
     }
 
     /// A snapshot job has ended. `taken` describes the snapshot, none if it failed.
@@ -309,6 +310,9 @@ impl Core {
 
     /// Asks the cluster to elect this replica now.
     pub fn campaign(&mut self) {
+        if self.installing.is_some() {
+            return;
+        }
         let _ = self.raw.campaign();
         self.keep_timeout();
     }

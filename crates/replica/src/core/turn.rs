@@ -161,6 +161,8 @@ impl Core {
         if applied > log.applied {
             self.raw.advance_apply_to(applied);
         }
+        let written = self.write_done;
+        self.installing = self.installing.filter(|write| *write > written);
         self.answer_reads();
         self.check_lead();
         self.snapshot_if_wanted();
