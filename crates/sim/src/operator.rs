@@ -135,14 +135,14 @@ impl World<'_> {
         }
     }
 
-    /// Whether any of these members does not know yet that a replica is none any more.
+    /// Whether any of these members does not know yet, for good, that a replica is none any more.
     fn counts_on(&self, leader: u64, members: &[u64], id: u64) -> bool {
         members.iter().filter(|member| **member != leader).any(|member| {
             let Some(node) = self.nodes.get(member).filter(|node| !node.refused) else {
                 return false;
             };
             let process = node.process.as_ref();
-            process.is_none_or(|p| p.core.members().contains(&id))
+            process.is_none_or(|p| p.core.members().contains(&id) || !p.writes.is_empty())
         })
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use everopen_domain::Timestamp;
 use raft::Ready;
-use raft::eraftpb::{HardState, Message, Snapshot};
+use raft::eraftpb::{EntryType, HardState, Message, Snapshot};
 
 use super::{Core, Effects, Install, Persisting, Records, Step, Stop, Write};
 use crate::record;
@@ -51,10 +51,17 @@ impl Core {
         if let Some(state) = &hard_state {
             self.raw.mut_store().set_hard_state(state.clone());
         }
-        // A commit index alone is not worth a write: it is found again by asking the others.
-        if ready.must_sync() || !entries.is_empty() {
-            if let Some(state) = &hard_state {
-                self.put_hard_state(state, &mut records);
+        let committed = ready.take_committed_entries();
+        // A commit index alone is not worth a write: it is found again by asking the others. But
+        // whom to ask must be known: one that forgot a change of the membership would go on
+        // counting on a replica that was removed and is gone.
+        let changes = committed
+            .iter()
+            .any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
+        if ready.must_sync() || !entries.is_empty() || changes {
+            if hard_state.is_some() || changes {
+                let state = self.hard_state().clone();
+                self.put_hard_state(&state, &mut records);
             }
             for entry in entries {
                 record::put_entry(&entry, &mut records.bytes);
@@ -64,7 +71,6 @@ impl Core {
                 self.raw.mut_store().append(entry, place);
             }
         }
-        let committed = ready.take_committed_entries();
         let messages = ready.take_persisted_messages();
         let number = ready.number();
         if install.is_some() || !records.is_empty() {
