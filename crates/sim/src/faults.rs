@@ -208,7 +208,7 @@ impl World<'_> {
         let whole = self.nodes.values().all(|node| {
             let healthy = !node.damaged && !node.refused;
             let process = node.process.as_ref();
-            healthy && process.is_none_or(|p| p.core.state().conf.voters.len() >= 3)
+            healthy && process.is_some_and(|p| p.core.state().conf.voters.len() >= 3)
         });
         if !whole || !self.operator.is_idle() {
             return;

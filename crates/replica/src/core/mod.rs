@@ -110,6 +110,8 @@ pub struct Core {
     // Writing.
     write_issued: u64,
     write_done: u64,
+    /// The write that holds the newest term and vote.
+    voted: u64,
     /// Readies whose writes are under way, with the messages that wait for them.
     persisting: VecDeque<Persisting>,
     /// A state that is being taken over: the write that holds it.
@@ -185,6 +187,7 @@ impl Core {
             place,
             write_issued: 0,
             write_done: 0,
+            voted: 0,
             persisting: VecDeque::new(),
             installing: None,
             incoming: None,

@@ -37,7 +37,7 @@ impl Core {
     }
 
     fn handle(&mut self, mut ready: Ready) -> Result<(), Stop> {
-        self.effects.messages.append(&mut ready.take_messages());
+        let mut messages = ready.take_messages();
         for read in ready.take_read_states() {
             self.reads.confirmed(&read.request_ctx, read.index);
         }
@@ -48,7 +48,10 @@ impl Core {
         let entries = ready.take_entries();
         let mut records = Records::default();
         let hard_state = ready.hs().cloned();
+        let mut votes = false;
         if let Some(state) = &hard_state {
+            let before = self.hard_state();
+            votes = (state.term, state.vote) != (before.term, before.vote);
             self.raw.mut_store().set_hard_state(state.clone());
         }
         let committed = ready.take_committed_entries();
@@ -71,7 +74,6 @@ impl Core {
                 self.raw.mut_store().append(entry, place);
             }
         }
-        let messages = ready.take_persisted_messages();
         let number = ready.number();
         if install.is_some() || !records.is_empty() {
             self.write_issued += 1;
@@ -84,10 +86,21 @@ impl Core {
                 records,
             });
         }
+        if votes {
+            self.voted = self.write_issued;
+        }
+        let mut waiting = ready.take_persisted_messages();
+        // A leader's messages leave before its disk has written its entries, but not before it has
+        // written that this replica leads: a voter that is alone, with learners to tell, elects
+        // itself in an instant, and could lead the same term once more with other entries.
+        if self.voted > self.write_done {
+            waiting.append(&mut messages);
+        }
+        self.effects.messages.append(&mut messages);
         self.persisting.push_back(Persisting {
             number,
             write: self.write_issued,
-            messages,
+            messages: waiting,
         });
         self.raw.advance_append_async(ready);
         self.apply_all(committed)?;
