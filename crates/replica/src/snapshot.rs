@@ -20,9 +20,12 @@ use crate::state::{Digest, State};
 const MAGIC: [u8; 8] = *b"EVOREPL\x01";
 const VERSION: u16 = 1;
 
+/// Bytes of a file before the state.
+pub(crate) const HEADER_BYTES: usize = 8 + 4 + 18;
+
 /// What precedes the state in a file: the replica's own hard state.
 pub(crate) fn header(hard_state: &HardState) -> Vec<u8> {
-    let mut out = Vec::with_capacity(30);
+    let mut out = Vec::with_capacity(HEADER_BYTES);
     out.put(&MAGIC);
     out.put_u32(18);
     out.put_u16(VERSION);

@@ -76,6 +76,17 @@ impl Bulk {
         self.file = Some(file);
     }
 
+    /// By what the newest snapshot is asked for.
+    pub fn place(&self) -> Option<u64> {
+        self.file.as_ref().map(|file| file.index)
+    }
+
+    /// The bytes of its state.
+    pub fn bytes(&self) -> Option<u64> {
+        let file = self.file.as_ref()?;
+        Some(file.bytes - snapshot::HEADER_BYTES as u64)
+    }
+
     pub fn offered(&mut self, to: u64) {
         self.offers.retain(|(peer, _)| *peer != to);
         self.offers.push((to, Instant::now()));
