@@ -75,6 +75,17 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Content<'_>, Malformed> {
     })
 }
 
+/// The part of a file's content that a peer is sent: state and checkpoint.
+///
+/// # Errors
+/// [`Malformed`] when it is not a snapshot of this version.
+pub fn portable(content: &Bytes) -> Result<Bytes, Malformed> {
+    match split(content)? {
+        Content::Current { bytes, .. } => Ok(content.slice_ref(bytes)),
+        Content::Legacy { .. } => Err(Malformed("of an older version")),
+    }
+}
+
 /// What a peer needs in order to ask for a snapshot, and its owner to find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor {
