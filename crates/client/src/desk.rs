@@ -1,24 +1,26 @@
 //! What is under way and what each answer means for it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use everopen_domain::LogIndex;
 use everopen_rpc::{ConnId, Event, Hub, SendError};
 use everopen_wire::message::{Message, RefusalCode};
 
 use crate::link::{Heard, Link};
 use crate::pending::{Key, Pending, Submissions, outcome, retry_after};
+use crate::reads::Reads;
 use crate::shared::{Job, Shared};
-use crate::{Outcome, ReadAnswer, Refusal};
+use crate::{Outcome, Refusal};
 
 /// A replica that is silent for so long while something is under way is left for another.
 const SILENCE_LEAST: Duration = Duration::from_millis(500);
 /// The longest that grows to for a leader that is slow and still the leader.
 const SILENCE_MOST: Duration = Duration::from_secs(4);
-/// When nothing is under way the leader is asked so often whether it still leads. A read that is
-/// not answered for as long is asked again: replicas may lose one without a word.
+/// A replica that says other things but does not answer the oldest submission for so long is left,
+/// too.
+const OVERDUE: Duration = Duration::from_secs(5);
+/// When nothing is under way the leader is asked so often whether it still leads.
 const PROBE: Duration = Duration::from_millis(250);
 /// Hints to a leader that are followed at once, one after the other, before a pause.
 const HINTS_MAX: u32 = 3;
@@ -26,12 +28,6 @@ const HINTS_MAX: u32 = 3;
 const IDLE: Duration = Duration::from_millis(100);
 /// The longest wait when something is.
 const BUSY: Duration = Duration::from_millis(20);
-
-struct Read {
-    answer: ReadAnswer,
-    deadline: Instant,
-    sent: Option<Instant>,
-}
 
 /// What a request was about.
 #[derive(Clone, Copy)]
@@ -60,8 +56,7 @@ pub(crate) struct Desk {
     nonce: u64,
     session_at: Instant,
     submissions: Submissions,
-    reads: BTreeMap<u64, Read>,
-    last_read: u64,
+    reads: Reads,
     frame: Vec<u8>,
 }
 
@@ -84,8 +79,7 @@ impl Desk {
             nonce,
             session_at: now,
             submissions,
-            reads: BTreeMap::new(),
-            last_read: 0,
+            reads: Reads::default(),
             frame: Vec::new(),
         }
     }
@@ -109,17 +103,7 @@ impl Desk {
         for job in jobs.drain(..) {
             match job {
                 Job::Submit(pending) => self.submissions.push(pending),
-                Job::Read { answer, deadline } => {
-                    self.last_read += 1;
-                    self.reads.insert(
-                        self.last_read,
-                        Read {
-                            answer,
-                            deadline,
-                            sent: None,
-                        },
-                    );
-                }
+                Job::Read { answer, deadline } => self.reads.push(answer, deadline),
             }
         }
     }
@@ -170,7 +154,7 @@ impl Desk {
             Message::ReadAt { request, index } => {
                 self.confirm(index.0);
                 if let Some(Asked::Read(id)) = self.asked.remove(&request) {
-                    self.finish_read(id, Ok(index));
+                    self.reads.finish(&self.shared, id, Ok(index));
                 }
             }
             Message::Refused {
@@ -227,11 +211,7 @@ impl Desk {
         for (_, asked) in self.asked.drain() {
             match asked {
                 Asked::Submission(key) => self.submissions.again(key, true, None),
-                Asked::Read(id) => {
-                    if let Some(read) = self.reads.get_mut(&id) {
-                        read.sent = None;
-                    }
-                }
+                Asked::Read(id) => self.reads.again(id),
                 Asked::Session | Asked::Probe => {}
             }
         }
@@ -242,17 +222,15 @@ impl Desk {
             Some(Asked::Submission(key)) => self.submission_refused(key, code, after),
             Some(Asked::Read(id)) => match code {
                 RefusalCode::Busy => {
-                    self.finish_read(id, Err(Refusal::Busy { retry_after: after }));
+                    let busy = Refusal::Busy { retry_after: after };
+                    self.reads.finish(&self.shared, id, Err(busy));
                 }
                 RefusalCode::NotAllowed | RefusalCode::Malformed => {
                     tracing::error!(%code, "a read was refused");
-                    self.finish_read(id, Err(Refusal::Unavailable));
+                    self.reads
+                        .finish(&self.shared, id, Err(Refusal::Unavailable));
                 }
-                _ => {
-                    if let Some(read) = self.reads.get_mut(&id) {
-                        read.sent = None;
-                    }
-                }
+                _ => self.reads.again(id),
             },
             Some(Asked::Session) => {
                 if code == RefusalCode::NotAllowed {
@@ -309,25 +287,17 @@ impl Desk {
         }
     }
 
-    fn finish_read(&mut self, id: u64, result: Result<LogIndex, Refusal>) {
-        if let Some(read) = self.reads.remove(&id) {
-            self.shared.answered();
-            (read.answer)(result);
-        }
-    }
-
     /// Does what is due.
     pub fn step(&mut self, now: Instant, hub: &mut Hub) {
         let shared = &self.shared;
         self.submissions.pass_time(now, |pending, refusal| {
             finish(shared, pending, Err(refusal));
         });
-        self.pass_time_of_reads(now);
-        if self.link.up().is_some()
-            && !self.asked.is_empty()
-            && now.saturating_duration_since(self.heard) >= self.silence
-        {
-            tracing::debug!("a replica is silent; another is asked");
+        self.reads.pass_time(shared, now);
+        let silent =
+            !self.asked.is_empty() && now.saturating_duration_since(self.heard) >= self.silence;
+        if self.link.up().is_some() && (silent || self.submissions.is_overdue(now, OVERDUE)) {
+            tracing::debug!(silent, "a replica does not answer; another is asked");
             if self.confirmed {
                 // It led, and may only be slow: it is given more time if it still leads.
                 self.silence = (self.silence * 2).min(SILENCE_MOST);
@@ -338,24 +308,6 @@ impl Desk {
         self.link.tend(now, hub);
         if let Some(conn) = self.link.up() {
             self.ask(now, conn, hub);
-        }
-    }
-
-    fn pass_time_of_reads(&mut self, now: Instant) {
-        while let Some((id, read)) = self.reads.first_key_value() {
-            if read.deadline > now {
-                break;
-            }
-            let id = *id;
-            self.finish_read(id, Err(Refusal::Unavailable));
-        }
-        for read in self.reads.values_mut() {
-            if read
-                .sent
-                .is_some_and(|sent| now.duration_since(sent) >= PROBE)
-            {
-                read.sent = None;
-            }
         }
     }
 
@@ -378,23 +330,15 @@ impl Desk {
             && let Some(key) = self.submissions.next_due(self.session)
             && self.send_submission(now, conn, hub, key)
         {}
-        let unsent: Vec<u64> = self
-            .reads
-            .iter()
-            .filter(|(_, read)| read.sent.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in unsent {
-            if !self.may_ask()
-                || !self.send(now, conn, hub, Asked::Read(id), |request| {
-                    Message::ReadIndex { request }
-                })
-            {
-                break;
-            }
-            if let Some(read) = self.reads.get_mut(&id) {
-                read.sent = Some(now);
-            }
+        let mut read = 0;
+        while self.may_ask()
+            && let Some(next) = self.reads.next_due(read)
+            && self.send(now, conn, hub, Asked::Read(next), |request| {
+                Message::ReadIndex { request }
+            })
+        {
+            self.reads.sent(next, now);
+            read = next;
         }
         let quiet = now.saturating_duration_since(self.heard) >= PROBE || !self.confirmed;
         if self.asked.is_empty() && quiet && self.session.is_some() {
@@ -427,7 +371,7 @@ impl Desk {
         if !self.queue(now, conn, hub, Asked::Submission(key)) {
             return false;
         }
-        self.submissions.sent(key);
+        self.submissions.sent(key, now);
         true
     }
 
@@ -469,10 +413,7 @@ impl Desk {
         self.submissions.end(|pending, refusal| {
             finish(shared, pending, Err(refusal));
         });
-        for read in std::mem::take(&mut self.reads).into_values() {
-            self.shared.answered();
-            (read.answer)(Err(Refusal::Stopped));
-        }
+        self.reads.end(shared);
     }
 }
 

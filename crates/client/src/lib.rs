@@ -24,6 +24,7 @@ mod desk;
 mod follow;
 mod link;
 mod pending;
+mod reads;
 mod shared;
 mod submitter;
 

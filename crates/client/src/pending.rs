@@ -61,8 +61,8 @@ pub(crate) struct Numbered {
     pub pending: Pending,
     /// The session's number at the replicas.
     pub client: u64,
-    /// Whether an attempt is under way.
-    pub sent: bool,
+    /// Since when an attempt is under way.
+    pub sent: Option<Instant>,
 }
 
 /// All submissions.
@@ -119,7 +119,7 @@ impl Submissions {
             Numbered {
                 pending,
                 client,
-                sent: false,
+                sent: None,
             },
         );
         self.due.insert(next);
@@ -143,11 +143,19 @@ impl Submissions {
     }
 
     /// An attempt is under way.
-    pub fn sent(&mut self, key: Key) {
+    pub fn sent(&mut self, key: Key, now: Instant) {
         self.due.remove(&key);
         if let Some(numbered) = self.numbered.get_mut(&key) {
-            numbered.sent = true;
+            numbered.sent = Some(now);
         }
+    }
+
+    /// Whether the oldest one was sent and has no answer for so long.
+    pub fn is_overdue(&self, now: Instant, limit: Duration) -> bool {
+        let oldest = self.numbered.first_key_value();
+        oldest
+            .and_then(|(_, numbered)| numbered.sent)
+            .is_some_and(|sent| now.saturating_duration_since(sent) >= limit)
     }
 
     /// An attempt has ended; `lost` when it may have been taken. It is tried again after a while.
@@ -155,7 +163,7 @@ impl Submissions {
         let Some(numbered) = self.numbered.get_mut(&key) else {
             return;
         };
-        numbered.sent = false;
+        numbered.sent = None;
         numbered.pending.maybe_taken |= lost;
         match after {
             Some(at) => drop(self.delayed.insert((at, key))),
@@ -197,7 +205,7 @@ impl Submissions {
                 break;
             }
             self.delayed.pop_first();
-            if self.numbered.get(&key).is_some_and(|n| !n.sent) {
+            if self.numbered.get(&key).is_some_and(|n| n.sent.is_none()) {
                 self.due.insert(key);
             }
         }
@@ -237,7 +245,7 @@ impl Submissions {
 impl Numbered {
     /// INV-CLIENT-2: what is said when it is given up.
     fn refusal(&self, untaken: Refusal) -> Refusal {
-        if self.sent || self.pending.maybe_taken {
+        if self.sent.is_some() || self.pending.maybe_taken {
             Refusal::OutcomeUnknown
         } else {
             untaken

@@ -39,7 +39,14 @@ fn start(dir: &Path, errors: &Path, replicas: &str) -> Venue {
     command.arg(env!("CARGO_BIN_EXE_everopen"));
     let inside = dir.to_path_buf();
     let seen_at = move |process| through(process, &inside);
-    let segments = ["--replicas", replicas, "--tied", "--segment-mib", "2", "--keep-log"];
+    let segments = [
+        "--replicas",
+        replicas,
+        "--tied",
+        "--segment-mib",
+        "2",
+        "--keep-log",
+    ];
     Venue::spawn(command, dir, &segments, errors, seen_at).expect("start")
 }
 

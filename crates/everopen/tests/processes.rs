@@ -126,7 +126,10 @@ fn each_process_may_be_killed_and_trading_goes_on() {
 
     let named = venue.processes();
     let roles: Vec<&str> = named.iter().map(|process| process.role.as_str()).collect();
-    assert_eq!(roles, ["supervisor", "replica", "replica", "replica", "gateway"]);
+    assert_eq!(
+        roles,
+        ["supervisor", "replica", "replica", "replica", "gateway"]
+    );
     for victim in named.into_iter().skip(1) {
         let begun = Instant::now();
         signal(victim.pid, "KILL");
@@ -176,12 +179,15 @@ fn each_process_may_be_killed_and_trading_goes_on() {
 
 /// Replicas that applied the same entries computed the same events.
 fn same_everywhere(dir: &Path) {
-    until("all replicas are at the same entry with the same hash", || {
-        let statuses = statuses(dir);
-        let of = |status: &Value| (status["applied"].clone(), status["event_hash"].clone());
-        let first = of(statuses.first()?);
-        (statuses.len() == 3 && statuses.iter().all(|status| of(status) == first)).then_some(())
-    });
+    until(
+        "all replicas are at the same entry with the same hash",
+        || {
+            let statuses = statuses(dir);
+            let of = |status: &Value| (status["applied"].clone(), status["event_hash"].clone());
+            let first = of(statuses.first()?);
+            (statuses.len() == 3 && statuses.iter().all(|status| of(status) == first)).then_some(())
+        },
+    );
 }
 
 #[test]
@@ -252,7 +258,9 @@ fn a_venue_grows_shrinks_and_lets_another_lead() {
     let before = until("somebody leads", || leader(dir));
     let other = before % 3 + 1;
     everopen(dir, &["cluster", "transfer-leader", &other.to_string()]).expect("transfer");
-    until("the other leads", || (leader(dir) == Some(other)).then_some(()));
+    until("the other leads", || {
+        (leader(dir) == Some(other)).then_some(())
+    });
     place_at_last(&venue, "under-another");
 
     let said = everopen(dir, &["cluster", "add"]).expect("add");
@@ -267,10 +275,19 @@ fn a_venue_grows_shrinks_and_lets_another_lead() {
     place_at_last(&venue, "in-the-end");
 
     let table = everopen(dir, &["cluster", "status"]).expect("status");
-    assert!(table.contains("leader") && table.contains("voter"), "{table}");
+    assert!(
+        table.contains("leader") && table.contains("voter"),
+        "{table}"
+    );
     let doctor = everopen(dir, &["cluster", "doctor"]).expect("doctor");
-    assert!(doctor.contains("3 voters: the loss of 1 is survived"), "{doctor}");
-    assert!(doctor.contains("all replicas are on this machine"), "{doctor}");
+    assert!(
+        doctor.contains("3 voters: the loss of 1 is survived"),
+        "{doctor}"
+    );
+    assert!(
+        doctor.contains("all replicas are on this machine"),
+        "{doctor}"
+    );
     let doctor = everopen(dir, &["cluster", "doctor", "--json"]).expect("doctor");
     let doctor: Value = serde_json::from_str(&doctor).expect("JSON");
     assert_eq!(doctor["nodes"].as_array().map(Vec::len), Some(3));
@@ -298,7 +315,9 @@ fn what_is_wrong_with_a_replica_is_said_and_the_start_ends() {
     // Its log cannot be a folder any more.
     std::fs::remove_dir_all(dir.join("node-1/log")).expect("remove");
     std::fs::write(dir.join("node-1/log"), "not a folder").expect("write");
-    let error = Venue::start(dir, &["--replicas", "1"]).map(|_| ()).unwrap_err();
+    let error = Venue::start(dir, &["--replicas", "1"])
+        .map(|_| ())
+        .unwrap_err();
     let said = error.to_string();
     assert!(said.contains("the replica 1 does not come up"), "{said}");
     assert!(said.contains("node-1/log"), "{said}");

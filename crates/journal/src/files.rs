@@ -110,6 +110,19 @@ impl Dir {
             .map_err(|e| Error::io("sync directory", &self.path, e))
     }
 
+    /// Makes all segments, snapshots and their names durable, whatever the mode.
+    pub fn sync_everything(&self) -> Result<(), Error> {
+        let listing = self.list()?;
+        let segments = listing.segments.iter().map(|first| self.segment(*first));
+        let snapshots = listing.snapshots.iter().map(|index| self.snapshot(*index));
+        for path in segments.chain(snapshots).chain([self.path.clone()]) {
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(|e| Error::io("sync", &path, e))?;
+        }
+        Ok(())
+    }
+
     /// Makes the bytes of a file durable (`fdatasync`).
     pub fn sync_data(&self, file: &File) -> io::Result<()> {
         match self.durability {

@@ -351,6 +351,16 @@ impl Journal {
         })
     }
 
+    /// Brings every file of the journal to the disk, also in [`crate::Durability::Memory`]: for an
+    /// orderly end, and for a log that is to be durable from now on.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Poisoned`].
+    pub fn sync_all(&self) -> Result<(), Error> {
+        self.check()?;
+        self.dir.sync_everything()
+    }
+
     /// Whether the next segment could not be made: once the current one is full, appends will be
     /// [`AppendError::Full`].
     #[must_use]

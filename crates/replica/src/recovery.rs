@@ -71,6 +71,9 @@ pub enum Fault {
         /// The log's directory.
         dir: PathBuf,
     },
+    /// The note about the last run could not be read or written.
+    #[error("keep the note beside the log about how it ended")]
+    Boot(#[source] io::Error),
     /// The rules forbid going on.
     #[error(transparent)]
     Stop(#[from] Stop),

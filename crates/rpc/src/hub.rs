@@ -166,8 +166,8 @@ impl Hub {
         }
     }
 
-    /// Ends a connection. What is queued is written as far as the socket takes it at once. No more
-    /// is told of it.
+    /// Ends a connection. What is queued is written as far as the socket takes it at once; the
+    /// system may still drop it when the peer goes on sending. No more is told of the connection.
     pub fn close(&mut self, conn: ConnId) {
         if let Some(mut connection) = self.remove(conn) {
             connection.part();

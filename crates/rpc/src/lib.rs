@@ -12,6 +12,9 @@
 //! any of it is kept, one that sends more than its share of a turn waits for the next, and one that
 //! does not finish its handshake in time is cut off.
 //!
+//! A peer whose machine vanishes says nothing of it. Who expects to hear from a peer must notice its
+//! silence and [`Hub::close`] the connection.
+//!
 //! On the wire a frame is its length as `u32`, little-endian, and its bytes.
 #![forbid(unsafe_code)]
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use everopen_identity::Identity;
 
-/// How much a hub holds for its peers, and for how long.
+/// How much a hub holds for its peers, and for how long. At most a connection holds a frame that has
+/// come in part and what waits to be written; before its handshake is done, some tens of KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest frame that is sent or taken.

@@ -242,12 +242,7 @@ struct Session {
 }
 
 impl Sessions {
-    pub fn open(
-        mut link: Link,
-        nonce: u64,
-        sessions: usize,
-        outstanding: usize,
-    ) -> Result<Self> {
+    pub fn open(mut link: Link, nonce: u64, sessions: usize, outstanding: usize) -> Result<Self> {
         let mut opened = Vec::with_capacity(sessions);
         for number in 0..sessions as u64 {
             opened.push(Session {

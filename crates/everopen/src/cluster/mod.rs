@@ -3,6 +3,7 @@
 pub mod access;
 mod doctor;
 pub mod grow;
+mod recover;
 pub mod table;
 
 use std::net::SocketAddr;
@@ -81,6 +82,22 @@ enum What {
         /// Its number
         node: u64,
     },
+    /// When a majority is lost for good: show what the survivors have, and with --yes begin a new
+    /// cluster with the longest log, its markets in cancel-only. The venue must be stopped
+    Recover {
+        /// Do it; without this nothing is changed
+        #[arg(long)]
+        yes: bool,
+        /// The replica to go on with, if not the one with the longest log
+        #[arg(long, value_name = "ID")]
+        node: Option<u64>,
+    },
+    /// Bring the markets that are in cancel-only (or in auction) to the next phase: first auction,
+    /// then online
+    Reopen {
+        /// auction or online
+        phase: String,
+    },
     /// Measure round trips, disks, clocks and processors, and say what to change
     Doctor {
         /// The latency that is wanted at the 99th percentile, in milliseconds
@@ -98,6 +115,13 @@ enum What {
 /// What the cluster refused, or that it can't be reached.
 pub fn run(cluster: &Cluster) -> Result<()> {
     let at = &cluster.at;
+    match &cluster.what {
+        What::Recover { yes, node } => {
+            return recover::run(&at.dir, at.config.as_deref(), *node, *yes);
+        }
+        What::Reopen { phase } => return recover::reopen(&at.dir, phase),
+        _ => {}
+    }
     let mut access = match &at.config {
         Some(file) => Access::of_file(file)?,
         None => Access::of_dir(&at.dir)?,
@@ -149,6 +173,9 @@ pub fn run(cluster: &Cluster) -> Result<()> {
             access.ask_leader(&question, CHANGE)?;
             say!("replica {node} leads");
             Ok(())
+        }
+        What::Recover { .. } | What::Reopen { .. } => {
+            unreachable!("invariant: these ask no running replica")
         }
         What::Doctor { goal_ms, json } => doctor::run(&mut access, *goal_ms, *json, MEASURE),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use everopen_journal::SnapshotRef;
 use everopen_rpc::Waker;
 
+use super::boot::Note;
 use crate::core::Write;
 use crate::disk::{Writer, Wrote};
 use crate::recovery::Fault;
@@ -39,6 +40,7 @@ pub(super) struct Progress {
 
 pub(super) fn run(
     mut writer: Writer,
+    note: &Note,
     orders: &Receiver<Order>,
     progress: &Arc<Progress>,
     waker: &Waker,
@@ -92,6 +94,11 @@ pub(super) fn run(
         if last.is_some() || progress.full.load(Relaxed) {
             look_for_room(&mut writer, progress, waker);
         }
+    }
+    // Only an orderly stop comes here; a loop that ended in any other way sent no word of it.
+    if stopping && note.needs_end() {
+        writer.journal().sync_all()?;
+        note.end()?;
     }
     Ok(())
 }

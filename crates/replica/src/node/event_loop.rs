@@ -135,7 +135,9 @@ impl EventLoop {
         // The network first: nobody is to get an answer that was not meant for it.
         drop(self.hub);
         drop(threads.publications.take());
-        if let Some(orders) = threads.orders.take() {
+        if let Some(orders) = threads.orders.take()
+            && ended.is_ok()
+        {
             let _ = orders.send(disk::Order::Stop);
         }
         let disk = threads.disk.take().map(|thread| thread.join());

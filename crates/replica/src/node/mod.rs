@@ -1,5 +1,6 @@
 //! A replica as a process runs it: one event loop, a journal's thread, a publisher's thread.
 
+mod boot;
 mod bulk;
 mod calls;
 mod clients;
@@ -100,7 +101,14 @@ impl Node {
         mut reader: impl Reader,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Report), Fault> {
+        let (note, unsettled) = boot::Note::begin(&config.journal)?;
         let (mut journal, found) = Journal::open(config.journal.clone())?;
+        if !note.needs_end() {
+            if unsettled {
+                journal.sync_all()?;
+            }
+            note.settle()?;
+        }
         let origin = Origin {
             node: config.node,
             cluster: config.cluster,
@@ -150,7 +158,7 @@ impl Node {
         let address = hub.listen(listener).map_err(Fault::Network)?;
         let waker = hub.waker();
         let shown = Arc::new(Shown::default());
-        let threads = Threads::start(journal, reader, &core, &waker, writes)?;
+        let threads = Threads::start(journal, note, reader, &core, &waker, writes)?;
         let event_loop =
             event_loop::EventLoop::new(config, core, hub, threads, ring, file, Arc::clone(&shown));
         let ended = Arc::clone(&shown);
@@ -239,6 +247,7 @@ struct Threads {
 impl Threads {
     fn start(
         journal: Journal,
+        note: boot::Note,
         reader: impl Reader,
         core: &Core,
         waker: &Waker,
@@ -269,7 +278,7 @@ impl Threads {
         let disk = {
             let (progress, waker) = (Arc::clone(&progress), waker.clone());
             thread("everopen-journal", move || {
-                let result = disk::run(Writer::new(journal), &ordered, &progress, &waker);
+                let result = disk::run(Writer::new(journal), &note, &ordered, &progress, &waker);
                 waker.wake();
                 result
             })?

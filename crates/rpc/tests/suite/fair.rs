@@ -20,8 +20,10 @@ fn a_peer_that_does_not_read_does_not_hold_up_another() {
         let (slow_conn, to_slow) = join(&mut slow, &mut node, address);
         let (_, to_quick) = join(&mut quick, &mut node, address);
         slow.hub.pause_reading(slow_conn, true);
-        let mut full = 0;
+        let (mut full, mut tries) = (0, 0);
         while full < 10 {
+            tries += 1;
+            assert!(tries < 10_000, "no end of room");
             match node.hub.send(to_slow, &[0; 100_000]) {
                 Ok(()) => full = 0,
                 Err(SendError::Full) => full += 1,

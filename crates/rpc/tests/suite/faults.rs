@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use everopen_identity::{Authority, Identity};
 use everopen_rpc::{CloseReason, Limits, Name, Security, SendError};
 
-use crate::support::{Peer, security, until};
+use crate::support::{PATIENCE, Peer, security, until};
 
 #[test]
 fn another_node_than_the_dialed_one_is_refused() {
@@ -159,6 +159,20 @@ fn a_port_that_nobody_listens_on_is_not_reachable() {
         assert!(matches!(dialer.closed[0].1, CloseReason::Unreachable(_)));
         assert_eq!(dialer.opened, []);
     }
+}
+
+#[test]
+fn a_dial_that_fails_at_once_is_told_in_the_next_turn_unless_it_was_closed() {
+    let nowhere = "255.255.255.255:9".parse().expect("an address");
+    let mut dialer = Peer::new(Limits::default(), security(true, Name::Node(2)));
+    let told = dialer.hub.dial(nowhere, Name::Node(1));
+    let closed = dialer.hub.dial(nowhere, Name::Node(1));
+    assert_ne!(told, closed);
+    dialer.hub.close(closed);
+    dialer.turn(PATIENCE);
+    assert_eq!(dialer.closed.len(), 1);
+    assert_eq!(dialer.closed[0].0, told);
+    assert!(matches!(dialer.closed[0].1, CloseReason::Unreachable(_)));
 }
 
 #[test]

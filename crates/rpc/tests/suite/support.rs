@@ -8,7 +8,7 @@ use everopen_identity::{Authority, Identity};
 use everopen_rpc::{CloseReason, ConnId, Event, Hub, Limits, Name, Security};
 
 /// No condition takes longer, however busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 const TURN: Duration = Duration::from_millis(1);
 
 pub struct Peer {
