@@ -274,3 +274,87 @@ pub(crate) fn outcome(
 pub(crate) fn retry_after(ms: u32) -> Duration {
     Duration::from_millis(u64::from(ms).clamp(10, 1_000))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submissions(count: u64, deadline: Instant) -> Submissions {
+        let mut submissions = Submissions::default();
+        submissions.new_session(1);
+        for _ in 0..count {
+            let pending = Pending::new(&[Command::Tick], Box::new(|_| {}), deadline);
+            submissions.push(pending.expect("one command"));
+        }
+        submissions
+    }
+
+    /// Sends all that may be sent; the sequences.
+    fn send(submissions: &mut Submissions, client: u64, now: Instant) -> Vec<u64> {
+        let mut sent = Vec::new();
+        while let Some(key) = submissions.next_due(Some(client)) {
+            submissions.sent(key, now);
+            sent.push(key.sequence);
+        }
+        sent
+    }
+
+    fn key(epoch: u32, sequence: u64) -> Key {
+        Key { epoch, sequence }
+    }
+
+    #[test]
+    fn the_window_ends_a_while_after_the_oldest_unanswered() {
+        let now = Instant::now();
+        let mut submissions = submissions(2 * WINDOW, now);
+        assert_eq!(send(&mut submissions, 7, now).len() as u64, WINDOW);
+        assert_eq!(u64::from(submissions.behind(key(1, WINDOW))), WINDOW - 1);
+        submissions.remove(key(1, 2));
+        assert!(send(&mut submissions, 7, now).is_empty());
+        submissions.remove(key(1, 1));
+        assert_eq!(send(&mut submissions, 7, now), [WINDOW + 1, WINDOW + 2]);
+        assert_eq!(submissions.behind(key(1, 3)), 0);
+    }
+
+    #[test]
+    fn what_goes_to_another_session_keeps_its_turn() {
+        let now = Instant::now();
+        let mut submissions = submissions(6, now);
+        for sequence in 1..=4 {
+            let next = submissions.next_due(Some(7));
+            assert_eq!(next, Some(key(1, sequence)));
+            submissions.sent(key(1, sequence), now);
+        }
+        submissions.again(key(1, 2), true, None);
+        submissions.new_session(2);
+        assert!(submissions.session_lost(key(1, 3)).is_none());
+        assert!(submissions.session_lost(key(1, 2)).is_some());
+        assert!(submissions.session_lost(key(1, 1)).is_none());
+        let numbers: Vec<u64> = submissions.waiting.iter().map(|p| p.number).collect();
+        assert_eq!(numbers, [1, 3, 5, 6]);
+        // The fourth still waits for its answer in the old session.
+        assert_eq!(send(&mut submissions, 8, now), [1, 2, 3, 4]);
+        assert_eq!(submissions.behind(key(1, 4)), 0);
+        assert_eq!(submissions.get(key(2, 1)).map(|n| n.client), Some(8));
+    }
+
+    #[test]
+    fn a_delay_ends_and_so_does_patience() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let mut submissions = submissions(3, later);
+        let first = submissions.next_due(Some(7)).expect("the first");
+        submissions.sent(first, now);
+        let soon = now + Duration::from_millis(5);
+        submissions.again(first, false, Some(soon));
+        assert_eq!(submissions.wake_at(), Some(soon));
+        assert_eq!(send(&mut submissions, 7, now), [2, 3]);
+        submissions.pass_time(soon, |_, _| unreachable!("nothing is over"));
+        assert_eq!(submissions.next_due(None), Some(first));
+        let mut refusals = Vec::new();
+        submissions.pass_time(later, |_, refusal| refusals.push(refusal));
+        let unknown = Refusal::OutcomeUnknown;
+        assert_eq!(refusals, [Refusal::Unavailable, unknown, unknown]);
+        assert!(submissions.is_empty());
+    }
+}

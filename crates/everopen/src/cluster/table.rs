@@ -77,7 +77,7 @@ fn membership(id: u64, statuses: &[Answered]) -> &'static str {
 pub fn lines(statuses: &[Answered]) -> Vec<String> {
     let newest = newest(statuses);
     let mut lines = vec![format!(
-        "{:>4}  {:<21} {:<9} {:<8} {:>6} {:>11} {:>11} {:>7}  {:<25} {:>5}  {:<14} {:>6}",
+        "{:>4}  {:<21} {:<9} {:<8} {:>6} {:>11} {:>11} {:>7}  {:<12} {:>5}  {:<14} {:>6}",
         "node",
         "address",
         "role",
@@ -105,10 +105,8 @@ pub fn lines(statuses: &[Answered]) -> Vec<String> {
                 continue;
             }
         };
-        let hash = match (text(status, "event_hash"), status["hash_index"].as_u64()) {
-            ("-", _) | (_, None) => "-".to_string(),
-            (hash, Some(index)) => format!("{} @{index}", short(hash)),
-        };
+        // Over all events up to the entry that is applied.
+        let hash = short(text(status, "event_hash"));
         let logic = match status["logic_max"].as_u64() {
             Some(max) if status["logic"].as_u64() != Some(max) => {
                 format!("{}/{max}", shown(status, "logic"))
@@ -116,7 +114,7 @@ pub fn lines(statuses: &[Answered]) -> Vec<String> {
             _ => shown(status, "logic"),
         };
         lines.push(format!(
-            "{id:>4}  {address:<21} {:<9} {:<8} {:>6} {:>11} {:>11} {:>7}  {hash:<25} {logic:>5}  {:<14} {:>6}",
+            "{id:>4}  {address:<21} {:<9} {:<8} {:>6} {:>11} {:>11} {:>7}  {hash:<12} {logic:>5}  {:<14} {:>6}",
             text(status, "role"),
             membership(id, statuses),
             shown(status, "term"),
@@ -128,6 +126,13 @@ pub fn lines(statuses: &[Answered]) -> Vec<String> {
         ));
         if let Some(fault) = status["fault"].as_str() {
             lines.push(format!("      {fault}"));
+        }
+        for other in status["differing"].as_array().into_iter().flatten() {
+            lines.push(format!(
+                "      DIFFERENT: replica {} computed other events up to entry {}",
+                shown(other, "id"),
+                shown(other, "index")
+            ));
         }
     }
     let reachable = statuses.iter().filter(|s| s.answer.is_ok()).count();
@@ -155,7 +160,7 @@ fn different(statuses: &[Answered]) -> Option<String> {
         .iter()
         .filter_map(|answered| {
             let status = answered.answer.as_ref().ok()?;
-            let index = status["hash_index"].as_u64()?;
+            let index = status["applied"].as_u64()?;
             Some((answered.node.id, index, status["event_hash"].as_str()?))
         })
         .collect();
@@ -194,7 +199,7 @@ mod tests {
     fn status(id: u64, role: &str, term: u64, applied: u64) -> Answered {
         let status = json!({
             "node": id, "role": role, "term": term, "commit": applied + 1, "applied": applied,
-            "event_hash": "00112233445566778899", "hash_index": 64, "logic": 1, "logic_max": 2,
+            "event_hash": "00112233445566778899", "logic": 1, "logic_max": 2,
             "build": "0.2.0", "mode": "fsync", "voters": [1, 2], "learners": [3], "uptime_ms": 61_000,
         });
         answered(id, Ok(status))
@@ -212,7 +217,7 @@ mod tests {
             lines[1].contains("leader") && lines[1].contains("voter"),
             "{lines:#?}"
         );
-        assert!(lines[1].contains("001122334455 @64") && lines[1].contains("1/2"));
+        assert!(lines[1].contains("001122334455 ") && lines[1].contains("1/2"));
         assert!(lines[2].contains("     11  "), "{}", lines[2]);
         assert!(lines[3].contains("down") && lines[3].contains("learner"));
         assert!(lines[3].contains("connection refused"));

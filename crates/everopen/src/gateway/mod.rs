@@ -190,11 +190,14 @@ fn connect(
     Ok((shared, feed, tapped))
 }
 
+/// The first entry of every log. A replica that joins has none until it has been sent a state.
+const FIRST: LogIndex = LogIndex(1);
+
 /// Waits until there is something to show. False when it was stopped meanwhile.
 fn wait_for_checkpoint(shared: &Shared, stop: &AtomicBool) -> Result<bool> {
     let step = Duration::from_millis(100);
     let mut waited = Duration::ZERO;
-    while !shared.visible.wait(LogIndex(0), step) {
+    while !shared.visible.wait(FIRST, step) {
         if let Some(why) = shared.visible.ended() {
             bail!("{why}");
         }

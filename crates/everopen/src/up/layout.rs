@@ -253,6 +253,7 @@ fn migrate(dir: &Path) -> Result<bool> {
                 .with_context(|| format!("move {} to {}", from.display(), to.display()))?;
         }
     }
+    let _ = fs::remove_file(dir.join("api-keys.lock"));
     Ok(new.is_dir())
 }
 

@@ -59,8 +59,15 @@ struct Summary {
 impl Summary {
     fn run(&mut self, stop: &AtomicBool) {
         let mut lines = 0;
-        while !stop.load(Relaxed) {
-            std::thread::park_timeout(PERIOD);
+        loop {
+            let next = Instant::now() + PERIOD;
+            // Asking wakes this thread, too, so one wait may end at once.
+            while Instant::now() < next && !stop.load(Relaxed) {
+                std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
+            }
+            if stop.load(Relaxed) {
+                return;
+            }
             let text = self.draw();
             let up = if lines > 0 {
                 // What was longer before is cleared.

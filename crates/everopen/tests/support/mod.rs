@@ -5,6 +5,8 @@
     reason = "each user of this module needs another part of it"
 )]
 
+pub mod operator;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! The REST side of the gateway, asked over real sockets, with a real venue behind it.
 
 mod auth;
+mod consistency;
 mod limits;
 mod market;
 mod money;

@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use client::{Client, signature};
-pub use venue::VenuePort;
+pub use client::{Answer, Client, signature};
+pub use venue::{BTC_USD, VenuePort};
 
 /// A running gateway.
 pub struct Harness {

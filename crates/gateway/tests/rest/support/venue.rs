@@ -24,6 +24,8 @@ pub struct VenuePort {
 
     /// Whether the port fails as nothing should.
     pub panics: AtomicBool,
+    /// What was answered elsewhere and has not come here; a barrier waits for it.
+    pub elsewhere: Mutex<Vec<Command>>,
     /// While it is locked, commands wait .
     pub gate: tokio::sync::Mutex<()>,
 }
@@ -35,6 +37,7 @@ impl VenuePort {
             feed: OnceLock::new(),
             trouble: Mutex::new(None),
             panics: AtomicBool::new(false),
+            elsewhere: Mutex::default(),
             gate: tokio::sync::Mutex::new(()),
         }
     }
@@ -101,6 +104,19 @@ impl CommandPort for VenuePort {
                 Some(trouble) => Err(trouble),
                 None => Ok(self.apply(command)),
             }
+        })
+    }
+
+    fn barrier(&self) -> BoxFuture<'_, Result<LogIndex, PortError>> {
+        Box::pin(async move {
+            let trouble = *self.trouble.lock().unwrap();
+            if let Some(trouble) = trouble {
+                return Err(trouble);
+            }
+            for command in self.elsewhere.lock().unwrap().drain(..) {
+                self.apply(command);
+            }
+            Ok(self.index())
         })
     }
 }

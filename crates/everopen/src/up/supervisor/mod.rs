@@ -3,7 +3,9 @@
 //! All of it happens on one thread, which also starts the processes: a tied process ends with the
 //! thread that started it.
 
-use std::fs;
+mod end;
+mod follow;
+
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -12,23 +14,18 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
-use super::endpoints::{self, Access, Endpoints};
-use super::layout::{Layout, Plan};
-use super::process::{Process, Role, Start};
-use super::tail;
-use super::ward::{HOPELESS, State, Ward};
 use crate::cli::LogFormat;
-use crate::cluster::access;
 use crate::config::cluster::{Cluster, Replica};
+use crate::up::endpoints::{self, Access, Endpoints};
+use crate::up::layout::{Layout, Plan};
+use crate::up::process::{Process, Role, Start};
+use crate::up::tail;
+use crate::up::ward::{HOPELESS, State, Ward};
 
 /// Between two looks at the logs and at `cluster.toml`.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long the gateway may take to end: its own drain time and some more.
 const GATEWAY_END: Duration = Duration::from_secs(15);
-/// How long a replica may take to end: it may write a snapshot.
-const REPLICA_END: Duration = Duration::from_secs(60);
-/// How long replicas may take to say who leads before they are stopped.
-const ASK: Duration = Duration::from_millis(500);
 
 /// What the supervisor is told.
 pub enum News {
@@ -335,73 +332,6 @@ impl Supervisor {
         }
     }
 
-    fn cluster_changed(&self) -> Option<SystemTime> {
-        let file = fs::metadata(Cluster::path(self.layout.dir())).ok()?;
-        file.modified().ok()
-    }
-
-    /// Takes up replicas that `everopen cluster add` and `remove` wrote into the directory.
-    fn follow_cluster(&mut self) {
-        let now = self.cluster_changed();
-        if now == self.cluster_seen {
-            return;
-        }
-        self.cluster_seen = now;
-        let cluster = match Cluster::read(self.layout.dir()) {
-            Ok(cluster) => cluster,
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "replicas stay as they are");
-                return;
-            }
-        };
-        for replica in &cluster.nodes {
-            if !self
-                .wards
-                .iter()
-                .any(|w| w.role == Role::Replica(replica.id))
-            {
-                let ward = self.replica(replica);
-                tracing::info!("a new {} is started", ward.role);
-                // The gateway stays the last.
-                self.wards.insert(self.wards.len() - 1, ward);
-            }
-        }
-        for ward in &mut self.wards {
-            let Role::Replica(id) = ward.role else {
-                continue;
-            };
-            if !cluster.nodes.iter().any(|node| node.id == id) && !ward.is_leaving {
-                tracing::info!("the {} is no longer wanted", ward.role);
-                ward.is_leaving = true;
-                match ward.process() {
-                    Some(process) => process.signal(Signal::TERM),
-                    None => ward.state = State::Ended,
-                }
-            }
-        }
-        self.plan.cluster = cluster;
-    }
-
-    /// Notes which replicas have a log by now.
-    fn note_started(&mut self) {
-        let dir = self.layout.dir().to_path_buf();
-        let has_log = |replica: &Replica| dir.join(&replica.dir).join("log").exists();
-        let is_news = |replica: &Replica| !replica.started && has_log(replica);
-        if !self.plan.cluster.nodes.iter().any(is_news) {
-            return;
-        }
-        // What this changes is taken up from the file, like everybody's changes.
-        let noted = Cluster::update(&dir, |cluster| {
-            for replica in &mut cluster.nodes {
-                replica.started |= has_log(replica);
-            }
-            Ok(())
-        });
-        if let Err(error) = noted {
-            tracing::warn!("cluster.toml is not up to date: {error:#}");
-        }
-    }
-
     fn write_endpoints(&self) {
         let Some(access) = &self.access else {
             return;
@@ -432,88 +362,6 @@ impl Supervisor {
                 error = format!("{error:#}"),
                 "endpoints.json is not up to date"
             );
-        }
-    }
-
-    /// Gateway first, so that nobody is left without an answer; then the replicas, the leader last.
-    fn end_all(&mut self) {
-        endpoints::remove(self.layout.dir());
-        self.access = None;
-        self.stop = true;
-        self.listener = None;
-        self.wards.iter_mut().for_each(|ward| {
-            ward.is_leaving = true;
-            if ward.due().is_some() {
-                ward.state = State::Ended;
-            }
-        });
-        self.end(&[Role::Gateway], GATEWAY_END);
-        let leader = self.leader();
-        let replicas = |is_leader: bool| -> Vec<Role> {
-            let roles = self.wards.iter().map(|ward| ward.role);
-            roles
-                .filter(|role| match role {
-                    Role::Replica(id) => (Some(*id) == leader) == is_leader,
-                    Role::Gateway => false,
-                })
-                .collect()
-        };
-        let (others, leaders) = (replicas(false), replicas(true));
-        self.end(&others, REPLICA_END);
-        self.end(&leaders, REPLICA_END);
-        self.forward_logs();
-    }
-
-    /// Who leads, and how far the log is now that nobody writes to it.
-    fn leader(&mut self) -> Option<u64> {
-        let access = access::Access::of_dir(self.layout.dir()).ok()?;
-        let question = serde_json::json!({ "ask": "status" });
-        let statuses = access.ask_all(&question, ASK);
-        let applied = statuses
-            .iter()
-            .filter_map(|status| status.answer.as_ref().ok()?["applied"].as_u64());
-        self.last_entry = applied.max();
-        access::leader(&statuses).map(|node| node.id)
-    }
-
-    /// The last entry of the log when the venue was stopped, if a replica told it.
-    pub fn last_entry(&self) -> Option<u64> {
-        self.last_entry
-    }
-
-    /// Asks these to end and waits for it; kills what takes too long.
-    fn end(&mut self, roles: &[Role], patience: Duration) {
-        let deadline = Instant::now() + patience;
-        for ward in self.wards.iter_mut().filter(|w| roles.contains(&w.role)) {
-            ward.is_leaving = true;
-            if let Some(process) = ward.process() {
-                process.signal(Signal::TERM);
-            }
-        }
-        let mut killed = false;
-        loop {
-            let running = |ward: &&Ward| roles.contains(&ward.role) && ward.process().is_some();
-            if self.wards.iter().find(running).is_none() {
-                return;
-            }
-            if Instant::now() > deadline && !killed {
-                killed = true;
-                for ward in self.wards.iter().filter(running) {
-                    tracing::error!("the {} did not end in time and is killed", ward.role);
-                    if let Some(process) = ward.process() {
-                        process.signal(Signal::KILL);
-                    }
-                }
-            }
-            self.wait(LOOK);
-            self.forward_logs();
-        }
-    }
-
-    fn kill_all(&self) {
-        tracing::warn!("told to stop twice: everything is killed");
-        for process in self.wards.iter().filter_map(Ward::process) {
-            process.signal(Signal::KILL);
         }
     }
 }

@@ -1,0 +1,82 @@
+//! How new an answer is, and asking for the newest.
+
+use everopen_domain::{Command, TradingPhase};
+use everopen_gateway::PortError;
+
+use crate::orders::limit;
+use crate::support::{Answer, BTC_USD, Harness, VenuePort};
+
+const NEWEST: [(&str, &str); 1] = [("everopen-consistency", "linearizable")];
+
+fn index(answer: &Answer) -> u64 {
+    answer.headers["everopen-applied-index"].parse().unwrap()
+}
+
+#[tokio::test]
+async fn answers_say_how_new_they_are() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
+    let read = client.plain("GET", "/products", "").await;
+    assert_eq!(read.status, 200);
+    assert_eq!(index(&read), harness.port.index().0);
+    let order = client
+        .signed("POST", "/orders", &limit("buy", "100", "0.01").to_string())
+        .await;
+    assert_eq!(order.status, 200);
+    assert_eq!(index(&order), harness.port.index().0, "its own entry, too");
+    assert_eq!(index(&order), index(&read) + 1);
+    let missing = client.plain("GET", "/products/NO-ONE", "").await;
+    assert_eq!(missing.status, 404);
+    assert_eq!(index(&missing), index(&order), "so is a refusal");
+}
+
+#[tokio::test]
+async fn a_linearizable_read_shows_what_was_answered_elsewhere() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
+    halt(&harness.port);
+    let usual = client.plain("GET", "/products/BTC-USD", "").await;
+    let newest = client
+        .with_headers("GET", "/products/BTC-USD", &NEWEST, "")
+        .await;
+    assert_eq!(index(&newest), index(&usual) + 1);
+    assert_ne!(status(usual), status(newest));
+}
+
+fn halt(port: &VenuePort) {
+    port.elsewhere
+        .lock()
+        .unwrap()
+        .push(Command::SetTradingPhase {
+            instrument: BTC_USD,
+            phase: TradingPhase::CancelOnly,
+        });
+}
+
+fn status(answer: Answer) -> String {
+    answer.ok()["cancel_only"].to_string()
+}
+
+#[tokio::test]
+async fn what_cannot_be_confirmed_is_not_answered() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
+    harness.port.answer_with(Some(PortError::Unavailable));
+    let answer = client.with_headers("GET", "/products", &NEWEST, "").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.headers["retry-after"], "1");
+    let usual = client.plain("GET", "/products", "").await;
+    assert_eq!(usual.status, 200, "who does not ask for it is answered");
+}
+
+#[tokio::test]
+async fn another_consistency_is_refused() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
+    let headers = [("everopen-consistency", "eventual")];
+    let answer = client.with_headers("GET", "/products", &headers, "").await;
+    assert_eq!(
+        answer.refusal(),
+        (400, "everopen-consistency can only be linearizable")
+    );
+}
