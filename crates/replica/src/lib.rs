@@ -34,6 +34,7 @@ mod record;
 mod recovery;
 pub mod rescue;
 pub mod sessions;
+pub mod shadow;
 pub mod snapshot;
 pub mod state;
 mod storage;

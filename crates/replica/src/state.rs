@@ -161,7 +161,9 @@ impl State {
         let read = bundle::read(bytes, &mut scratch.requests, &mut scratch.commands);
         let time = read.map_err(|detail| ApplyError::Unreadable { index, detail })?;
         for command in &scratch.commands {
+            // Any other wrong version is refused alike by every release.
             if let Command::ActivateLogic { version } = command
+                && *version == self.venue.logic() + 1
                 && *version > logic_max
             {
                 return Err(ApplyError::UnknownLogic {

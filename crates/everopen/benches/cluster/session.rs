@@ -22,8 +22,8 @@ use crate::driver::COMMAND_BYTES;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Members whose orders are sent.
 const MEMBERS: u32 = 64;
-/// How much longer than the nominal size a command may be.
-const SLACK: usize = 8;
+/// Bytes of an order's client order id.
+const CLIENT_ID_BYTES: usize = 34;
 
 /// A connection to a replica.
 pub struct Link {
@@ -204,8 +204,10 @@ pub fn prepare(link: &mut Link) -> Result<()> {
 }
 
 /// A limit order that finds nobody and is canceled at once: it is checked, held for and released,
-/// and the book stays as it is.
-fn order(member: u32, out: &mut Vec<u8>) {
+/// and the book stays as it is. Its client order id makes it as long as it is to be; the id is
+/// another for each order, and the venue checks that, too.
+fn order(number: u64, out: &mut Vec<u8>) {
+    let id = format!("{number:0width$x}", width = CLIENT_ID_BYTES);
     let order = NewOrder {
         instrument: InstrumentId(0),
         side: Side::Buy,
@@ -213,11 +215,12 @@ fn order(member: u32, out: &mut Vec<u8>) {
         price: Price(100),
         size: Quantity(1_000),
         time_in_force: TimeInForce::ImmediateOrCancel,
+        client_order_id: id.parse().expect("invariant: an id"),
         ..NewOrder::default()
     };
     command::encode(
         &Command::PlaceOrder {
-            member: MemberId(member % MEMBERS),
+            member: MemberId((number % u64::from(MEMBERS)) as u32),
             order,
         },
         out,
@@ -230,6 +233,7 @@ pub struct Sessions {
     sessions: Vec<Session>,
     outstanding: usize,
     under_way: usize,
+    orders: u64,
     replies: Vec<Reply>,
     bytes: Vec<u8>,
 }
@@ -253,7 +257,7 @@ impl Sessions {
         }
         let mut bytes = Vec::new();
         order(0, &mut bytes);
-        if bytes.len().abs_diff(COMMAND_BYTES) > SLACK {
+        if bytes.len() != COMMAND_BYTES {
             bail!("an order takes {} bytes, not {COMMAND_BYTES}", bytes.len());
         }
         Ok(Self {
@@ -261,6 +265,8 @@ impl Sessions {
             sessions: opened,
             outstanding,
             under_way: 0,
+            // Ids of this connection's orders begin where no other one's are.
+            orders: nonce << 40,
             replies: Vec::new(),
             bytes,
         })
@@ -275,7 +281,8 @@ impl Target for Sessions {
         let count = self.sessions.len() as u64;
         let session = &mut self.sessions[(token % count) as usize];
         self.bytes.clear();
-        order(token as u32, &mut self.bytes);
+        self.orders += 1;
+        order(self.orders, &mut self.bytes);
         let sequence = session.sequence;
         session.sequence += 1;
         session.open.push_back((token, sequence, false));

@@ -119,8 +119,15 @@ impl Core {
                 // Whether a session is there is only certain where the log says so.
                 Known::New | Known::Unknown => {}
             }
-            if command::decode_all(commands, u32::from(*count)).any(|command| command.is_err()) {
-                return Err(Refused::new(RefusalCode::Malformed));
+            for command in command::decode_all(commands, u32::from(*count)) {
+                match command {
+                    Err(_) => return Err(Refused::new(RefusalCode::Malformed)),
+                    // Only [`Core::activate`] knows whether every member is ready for it.
+                    Ok(Command::ActivateLogic { .. }) => {
+                        return Err(Refused::new(RefusalCode::NotAllowed));
+                    }
+                    Ok(_) => {}
+                }
             }
         }
         if self.disk_full {

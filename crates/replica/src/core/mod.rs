@@ -382,6 +382,15 @@ impl Core {
         self.supports.insert(node, logic_max);
     }
 
+    /// An applied entry as it stands in the log: its term, whether it holds commands, its data.
+    /// None when it is only in the snapshot any more, or not applied yet.
+    pub fn log_entry(&self, index: u64) -> Option<(u64, bool, bytes::Bytes)> {
+        let entry = self.raw.store().entry(index)?;
+        let commands = entry.get_entry_type() == raft::eraftpb::EntryType::EntryNormal
+            && !entry.data.is_empty();
+        (index <= self.state.index).then(|| (entry.term, commands, entry.data.clone()))
+    }
+
     /// Whether anything waits for a turn.
     pub fn has_work(&self) -> bool {
         !self.bundle.is_empty() || self.raw.has_ready() || self.stop.is_some()

@@ -76,6 +76,11 @@ impl Bulk {
         self.file = Some(file);
     }
 
+    /// By what the newest snapshot is asked for.
+    pub fn place(&self) -> Option<u64> {
+        self.file.as_ref().map(|file| file.index)
+    }
+
     pub fn offered(&mut self, to: u64) {
         self.offers.retain(|(peer, _)| *peer != to);
         self.offers.push((to, Instant::now()));

@@ -228,6 +228,7 @@ impl Inner {
             "last_index": core.last_index(),
             "first_index": core.base_index() + 1,
             "snapshot_index": core.snapshot_index(),
+            "snapshot_place": self.bulk.place(),
             "event_hash": hex(&state.digest),
             "state_hash": self.state_hash.map(|(_, hash)| hex(&hash)),
             "state_hash_index": self.state_hash.map(|(index, _)| index),

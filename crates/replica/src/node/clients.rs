@@ -240,6 +240,50 @@ impl Inner {
         }
     }
 
+    /// Somebody reads the log itself from here on.
+    pub(super) fn tail(&mut self, conn: ConnId, after: u64) {
+        if after < self.core.base_index() {
+            return self.refuse(conn, 0, RefusalCode::TooFarBehind, 0);
+        }
+        if let Some(known) = self.conns.get_mut(&conn) {
+            known.tail = Some(after + 1);
+            self.tails.retain(|tail| *tail != conn);
+            self.tails.push(conn);
+        }
+    }
+
+    /// Sends those who read the log what they can take now.
+    pub(super) fn feed_tails(&mut self, hub: &Hub) {
+        let applied = self.core.state().index;
+        for conn in self.tails.clone() {
+            let Some(mut next) = self.conns.get(&conn).and_then(|known| known.tail) else {
+                continue;
+            };
+            let mut queued = hub.queued(conn);
+            while next <= applied && queued < FOLLOW_QUEUED_MAX {
+                let Some((term, commands, data)) = self.core.log_entry(next) else {
+                    self.tails.retain(|tail| *tail != conn);
+                    self.refuse(conn, 0, RefusalCode::TooFarBehind, 0);
+                    break;
+                };
+                queued += data.len() + 32;
+                self.outbox.push(
+                    conn,
+                    &Message::LogEntry {
+                        index: LogIndex(next),
+                        term,
+                        commands,
+                        data: &data,
+                    },
+                );
+                next += 1;
+            }
+            if let Some(known) = self.conns.get_mut(&conn) {
+                known.tail = Some(next);
+            }
+        }
+    }
+
     /// Entries were skipped here: who follows must begin anew, here or elsewhere.
     pub(super) fn cut_followers(&mut self) {
         let all: Vec<ConnId> = self.followers.values().copied().collect();

@@ -35,6 +35,15 @@ pub(super) struct Conn {
     /// The replica's number, for a replica.
     pub node: u64,
     pub follow: Option<Follow>,
+    /// The next entry to send to an operator who reads the log itself.
+    pub tail: Option<u64>,
+}
+
+impl Conn {
+    /// Whether it may read the log itself: other members' orders stand in it.
+    fn reads_log(&self) -> bool {
+        matches!(self.name, Some(Name::Operator | Name::Node(_)) | None)
+    }
 }
 
 /// Frames to be sent at the end of the turn.
@@ -72,6 +81,7 @@ pub(super) struct Inner {
     pub ring: Ring,
     pub followers: HashMap<u64, ConnId>,
     pub followers_made: u64,
+    pub tails: Vec<ConnId>,
     pub bulk: bulk::Bulk,
     pub backlog: VecDeque<Publication>,
     pub started: Instant,
@@ -113,6 +123,7 @@ impl EventLoop {
             ring,
             followers: HashMap::new(),
             followers_made: 0,
+            tails: Vec::new(),
             bulk: bulk::Bulk::new(file),
             backlog: VecDeque::new(),
             started: now,
@@ -166,6 +177,7 @@ impl EventLoop {
             let effects = inner.core.turn(clock())?;
             inner.carry_out(effects);
             inner.feed_followers(&self.hub);
+            inner.feed_tails(&self.hub);
             inner.send(&mut self.hub);
             self.hub.flush();
             let stuck = inner.backlog.len() > BACKLOG_MAX;
@@ -196,6 +208,7 @@ impl Inner {
                         role: None,
                         node: 0,
                         follow: None,
+                        tail: None,
                     },
                 );
                 self.greet(conn);
@@ -250,6 +263,10 @@ impl Inner {
                 | Message::Follow { .. },
                 _,
             ) => self.client_message(conn, message),
+            (Message::Tail { after }, _) if known.reads_log() => self.tail(conn, *after),
+            (Message::SnapshotAsk { id, offset }, Some(Role::Client)) if known.reads_log() => {
+                self.snapshot_asked(conn, 0, *id, *offset);
+            }
             (Message::Call { request, question }, _) => self.call(conn, *request, question),
             (_, _) if is_replica => {
                 let node = known.node;
@@ -314,6 +331,7 @@ impl Inner {
     fn closed(&mut self, conn: ConnId) {
         self.peer_closed(conn);
         self.bulk_closed(conn);
+        self.tails.retain(|tail| *tail != conn);
         if let Some(conn) = self.conns.remove(&conn)
             && let Some(follow) = conn.follow
         {

@@ -9,6 +9,7 @@
 //! | 18 | `ReadIndex` | `u64` request |
 //! | 19 | `Follow` | `u64` after, flag checkpoint |
 //! | 20 | `Call` | `u64` request, rest: JSON |
+//! | 21 | `Tail` | `u64` after |
 //! | 32 | `Outcome` | `u64` request, `u64` index, `u64` time, `u32` count, rest: events |
 //! | 33 | `Refused` | `u64` request, `u16` code, `u32` retry after ms, `u64` leader, text leader address |
 //! | 34 | `SessionOpened` | `u64` request, `u64` client |
@@ -17,6 +18,7 @@
 //! | 37 | `Entry` | `u64` index, `u64` time, `u32` count, rest: events |
 //! | 38 | `CallAnswer` | `u64` request, flag ok, rest: JSON |
 //! | 39 | `Progress` | `u64` commit, `u64` applied |
+//! | 40 | `LogEntry` | `u64` index, `u64` term, flag commands, rest: data |
 //! | 64 | `Raft` | rest: bytes |
 //! | 65 | `SnapshotOffer` | `u64` index, `u64` term, `u64` bytes, 16 bytes hash, `u64` id |
 //! | 66 | `SnapshotAsk` | `u64` id, `u64` offset |
@@ -148,6 +150,12 @@ pub enum Message<'a> {
         question: &'a [u8],
     },
 
+    /// An operator wants the log itself after an index, from now on, committed entries only.
+    Tail {
+        /// The index.
+        after: u64,
+    },
+
     /// What became of a submission.
     Outcome {
         /// The request answered.
@@ -227,6 +235,18 @@ pub enum Message<'a> {
         applied: LogIndex,
     },
 
+    /// An entry of the log as it was agreed on, for who reads the log itself.
+    LogEntry {
+        /// Its place.
+        index: LogIndex,
+        /// Its term.
+        term: u64,
+        /// Whether it holds commands; others only concern the replicas.
+        commands: bool,
+        /// See [`crate::entry`].
+        data: &'a [u8],
+    },
+
     /// A message of the consensus protocol.
     Raft {
         /// As that protocol encodes it.
@@ -297,6 +317,7 @@ messages! {
     18 = ReadIndex { request }
     19 = Follow { after, checkpoint }
     20 = Call { request, question }
+    21 = Tail { after }
     32 = Outcome { request, index, time, count, events }
     33 = Refused { request, code, retry_after_ms, leader, leader_address }
     34 = SessionOpened { request, client }
@@ -305,6 +326,7 @@ messages! {
     37 = Entry { index, time, count, events }
     38 = CallAnswer { request, ok, answer }
     39 = Progress { commit, applied }
+    40 = LogEntry { index, term, commands, data }
     64 = Raft { bytes }
     65 = SnapshotOffer { index, term, bytes, hash, id }
     66 = SnapshotAsk { id, offset }

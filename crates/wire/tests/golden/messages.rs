@@ -86,6 +86,13 @@ pub fn messages() -> Vec<Message<'static>> {
             applied: LogIndex(31),
         },
         Message::Raft { bytes: b"raft" },
+        Message::Tail { after: 46 },
+        Message::LogEntry {
+            index: LogIndex(47),
+            term: 48,
+            commands: true,
+            data: b"entry",
+        },
         Message::SnapshotOffer {
             index: LogIndex(32),
             term: 33,

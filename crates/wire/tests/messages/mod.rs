@@ -41,6 +41,7 @@ pub fn message<'a>(kind: u8, seed: [u64; 4], texts: [&'a str; 2], bytes: &'a [u8
             request: a,
             question: bytes,
         },
+        21 => Message::Tail { after: a },
         32 => Message::Outcome {
             request: a,
             index: LogIndex(b),
@@ -83,6 +84,12 @@ pub fn message<'a>(kind: u8, seed: [u64; 4], texts: [&'a str; 2], bytes: &'a [u8
         39 => Message::Progress {
             commit: LogIndex(a),
             applied: LogIndex(b),
+        },
+        40 => Message::LogEntry {
+            index: LogIndex(a),
+            term: b,
+            commands: flag,
+            data: bytes,
         },
         64 => Message::Raft { bytes },
         65 => Message::SnapshotOffer {
