@@ -280,7 +280,7 @@ impl Supervisor {
             None => tracing::info!(pid, "the {role} has ended"),
             Some(_) if ward.failures() >= HOPELESS => tracing::error!(
                 pid,
-                "the {role} ended again ({how}), {} times in a row: {}",
+                "the {role} ended {} times in a row, now by {how}; it last said: {}",
                 ward.failures(),
                 ward.reason()
             ),
