@@ -121,7 +121,8 @@ impl Everopen {
             session::prepare(&mut link).context("prepare the venue")?;
             self.prepared = true;
         }
-        self.nonce += sessions as u64;
+        // Nonces of one connection are no other's: the same nonce is the same session.
+        self.nonce += 1 << 20;
         Sessions::open(link, self.nonce, sessions, outstanding, bare)
     }
 }

@@ -251,7 +251,13 @@ struct Session {
 }
 
 impl Sessions {
-    pub fn open(mut link: Link, nonce: u64, sessions: usize, outstanding: usize) -> Result<Self> {
+    pub fn open(
+        mut link: Link,
+        nonce: u64,
+        sessions: usize,
+        outstanding: usize,
+        bare: bool,
+    ) -> Result<Self> {
         let mut opened = Vec::with_capacity(sessions);
         for number in 0..sessions as u64 {
             opened.push(Session {
@@ -271,7 +277,7 @@ impl Sessions {
             outstanding,
             under_way: 0,
             // Ids of this connection's orders begin where no other one's are.
-            orders: nonce << 40,
+            orders: nonce << 20,
             bare,
             replies: Vec::new(),
             bytes,
