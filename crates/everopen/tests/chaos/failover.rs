@@ -63,8 +63,9 @@ fn a_killed_leader_is_replaced_within_a_second() {
     let mut moments = Vec::new();
     for _ in 0..kills {
         let leader = bench.leader();
-        let moment = Instant::now();
         signal(leader.pid, "KILL");
+        // What is due from now on cannot have been acknowledged by the one that was killed.
+        let moment = Instant::now();
         moments.push(moment);
         bench.load.wait_past(moment);
         bench.wait_for_another(&leader);

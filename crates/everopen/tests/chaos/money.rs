@@ -43,7 +43,7 @@ pub fn order(member: MemberId, number: u64) -> Command {
             instrument: InstrumentId(0),
             side: Side::Buy,
             order_type: OrderType::Limit,
-            price: Price(100),
+            price: Price(10_000),
             size: Quantity(1_000_000),
             time_in_force: TimeInForce::ImmediateOrCancel,
             client_order_id: id,

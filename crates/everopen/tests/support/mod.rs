@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, Mac};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long a venue may take to start, and an answer to come.
@@ -193,12 +194,18 @@ pub fn wait_until_gone(pids: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends a signal; to a process that has ended, none.
+/// Sends a signal, `KILL` or `TERM` or another; to a process that has ended, none.
 pub fn signal(pid: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
+    let signal = match name {
+        "KILL" => Signal::KILL,
+        "TERM" => Signal::TERM,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        other => panic!("no test sends {other}"),
+    };
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// Whether a process is there and has not ended; one that nobody has reaped yet has.
