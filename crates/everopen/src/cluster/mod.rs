@@ -98,6 +98,13 @@ enum What {
         /// auction or online
         phase: String,
     },
+    /// Switch to the next version of the venue's rules, at one entry of the log, once every replica
+    /// knows it
+    Activate {
+        /// The version after the present one
+        #[arg(value_name = "VERSION")]
+        rules: u16,
+    },
     /// Measure round trips, disks, clocks and processors, and say what to change
     Doctor {
         /// The latency that is wanted at the 99th percentile, in milliseconds
@@ -172,6 +179,15 @@ pub fn run(cluster: &Cluster) -> Result<()> {
             let question = json!({ "ask": "transfer", "to": node });
             access.ask_leader(&question, CHANGE)?;
             say!("replica {node} leads");
+            Ok(())
+        }
+        What::Activate { rules } => {
+            let question = json!({ "ask": "activate", "version": rules });
+            let answer = access.ask_leader(&question, CHANGE)?;
+            say!(
+                "version {rules} of the rules holds from entry {} on",
+                table::shown(&answer, "index")
+            );
             Ok(())
         }
         What::Recover { .. } | What::Reopen { .. } => {
