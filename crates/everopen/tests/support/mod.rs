@@ -138,6 +138,15 @@ impl Venue {
         Ok(others)
     }
 
+    /// Waits until the supervisor has ended by itself, because another took the venue over.
+    pub fn was_taken_over(mut self) -> io::Result<bool> {
+        let ended = self.process.wait()?;
+        // Nothing is left for the drop to end.
+        self.file = PathBuf::new();
+        self.endpoints = Value::Null;
+        Ok(ended.success())
+    }
+
     /// Ends it as an operator would, by SIGTERM; whether it ended well.
     pub fn stop(mut self) -> io::Result<bool> {
         signal(self.process.id(), "TERM");
