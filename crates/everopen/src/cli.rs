@@ -23,6 +23,9 @@ pub enum Command {
     Gateway(Process),
     /// Look at a cluster of replicas and change it
     Cluster(crate::cluster::Cluster),
+    /// Run this program's rules over a live log, beside the replicas, and report the first event
+    /// that differs
+    Shadow(crate::shadow::Arguments),
     /// Drive recorded order flow (ITCH 5.0, LOBSTER, Bitstamp CSV; gz, xz or plain) through a venue
     Replay(Replay),
     /// Members and their API keys

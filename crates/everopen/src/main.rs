@@ -13,6 +13,7 @@ mod member;
 mod node;
 mod progress;
 mod replay;
+mod shadow;
 mod telemetry;
 mod tether;
 mod up;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         cli::Command::Node(args) => node::run(args),
         cli::Command::Gateway(args) => gateway::run(args),
         cli::Command::Cluster(args) => cluster::run(args),
+        cli::Command::Shadow(args) => shadow::run(args),
         cli::Command::Replay(args) => replay::run(args),
         cli::Command::Member(command) => member::run(command),
         cli::Command::Admin(args) => admin::perform(&args.data.dir, &args.action).map(|answer| {

@@ -320,8 +320,8 @@ impl Scanner<'_> {
     }
 
     /// Whether part of a frame that ends at `end` never arrived: its last byte is still zero, or a
-    /// whole sector from `from` on is. Space is zero before it is written, so a frame of which every
-    /// sector arrived has been damaged, not torn.
+    /// whole sector from that of `from` on is. Space is zero before it is written, so a frame of
+    /// which every sector arrived has been damaged, not torn.
     fn misses_a_write(&self, from: usize, end: usize) -> bool {
         if from >= end {
             return false;
@@ -329,7 +329,8 @@ impl Scanner<'_> {
         if self.bytes.get(end - 1).is_none_or(|byte| *byte == 0) {
             return true;
         }
-        (from.next_multiple_of(SECTOR_BYTES)..end)
+        // What stands before `from` in its sector is good, but may be zeros that were written.
+        (from - from % SECTOR_BYTES..end)
             .step_by(SECTOR_BYTES)
             .any(|sector| is_zero(&self.bytes[sector..(sector + SECTOR_BYTES).min(end)]))
     }

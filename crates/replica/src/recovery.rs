@@ -150,6 +150,11 @@ impl Recovered {
         self.log.last_index()
     }
 
+    /// The newest snapshot's file, if there is one.
+    pub fn file(&self) -> Option<&SnapshotRef> {
+        self.file.as_ref()
+    }
+
     /// The state as of the snapshot; later entries are applied by the core.
     pub fn state(&self) -> &State {
         &self.state

@@ -20,9 +20,12 @@ use crate::state::{Digest, State};
 const MAGIC: [u8; 8] = *b"EVOREPL\x01";
 const VERSION: u16 = 1;
 
+/// Bytes of a file before the state.
+pub(crate) const HEADER_BYTES: usize = 8 + 4 + 18;
+
 /// What precedes the state in a file: the replica's own hard state.
 pub(crate) fn header(hard_state: &HardState) -> Vec<u8> {
-    let mut out = Vec::with_capacity(30);
+    let mut out = Vec::with_capacity(HEADER_BYTES);
     out.put(&MAGIC);
     out.put_u32(18);
     out.put_u16(VERSION);
@@ -70,6 +73,17 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Content<'_>, Malformed> {
         hard_state,
         bytes: input.0,
     })
+}
+
+/// The part of a file's content that a peer is sent: state and checkpoint.
+///
+/// # Errors
+/// [`Malformed`] when it is not a snapshot of this version.
+pub fn portable(content: &Bytes) -> Result<Bytes, Malformed> {
+    match split(content)? {
+        Content::Current { bytes, .. } => Ok(content.slice_ref(bytes)),
+        Content::Legacy { .. } => Err(Malformed("of an older version")),
+    }
 }
 
 /// What a peer needs in order to ask for a snapshot, and its owner to find it.
@@ -127,6 +141,14 @@ pub fn described(state: &State, descriptor: &Descriptor) -> Snapshot {
     meta.set_conf_state(state.conf.clone());
     snapshot.data = descriptor.encode();
     snapshot
+}
+
+/// The state in what [`encode`] gave, and the reader's checkpoint after it.
+///
+/// # Errors
+/// A sentence that says what is wrong with the bytes.
+pub fn decode(bytes: &[u8]) -> Result<(State, &[u8]), String> {
+    State::decode(bytes)
 }
 
 /// The bytes that a peer is sent and a file holds.

@@ -138,6 +138,28 @@ impl Access {
         statuses
     }
 
+    /// Who this is to the replicas.
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
+    }
+
+    /// Waits until a replica leads that was asked to.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_for_leader(&mut self, node: u64, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while leader(&self.statuses()).is_none_or(|leads| leads.id != node) {
+            if Instant::now() > deadline {
+                bail!(
+                    "replica {node} did not take the lead within {patience:?}; is it up to date?"
+                );
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Asks the leader, whoever that is when it is asked.
     ///
     /// # Errors
@@ -167,7 +189,8 @@ impl Access {
 
 /// Whether asking again would bring the same.
 fn is_final(refusal: &str) -> bool {
-    !refusal.contains("not the leader") && !refusal.contains("not reachable")
+    const PASSING: [&str; 4] = ["not lead", "not reachable", "try again", "lost the lead"];
+    !PASSING.iter().any(|passing| refusal.contains(passing))
 }
 
 /// Who leads, by the statuses: a deposed leader may not know yet that it is.

@@ -19,6 +19,8 @@ use access::Access;
 
 /// How long a change may take: a leader may have to be elected first.
 const CHANGE: Duration = Duration::from_secs(20);
+/// How long a planned change of the leader may take.
+const HANDOVER: Duration = Duration::from_secs(5);
 /// How long the measurements of the doctor may take.
 const MEASURE: Duration = Duration::from_secs(30);
 
@@ -32,7 +34,7 @@ pub struct Cluster {
 
 /// Which cluster.
 #[derive(Debug, Args)]
-struct Where {
+pub struct Where {
     /// A data directory of `everopen up`
     #[arg(
         long,
@@ -45,6 +47,19 @@ struct Where {
     /// The file of one of its replicas, whose certificate is used
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+impl Where {
+    /// The way to its replicas.
+    ///
+    /// # Errors
+    /// When its files can't be read.
+    pub fn access(&self) -> Result<Access> {
+        match &self.config {
+            Some(file) => Access::of_file(file),
+            None => Access::of_dir(&self.dir),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,6 +97,13 @@ enum What {
         /// Its number
         node: u64,
     },
+    /// Switch on the next version of the venue's rules, at one entry of the log, if every replica
+    /// knows it (try it with `everopen shadow --activate` first)
+    Activate {
+        /// The version, one above the one in force
+        #[arg(value_name = "VERSION")]
+        rules: u16,
+    },
     /// When a majority is lost for good: show what the survivors have, and with --yes begin a new
     /// cluster with the longest log, its markets in cancel-only. The venue must be stopped
     Recover {
@@ -97,13 +119,6 @@ enum What {
     Reopen {
         /// auction or online
         phase: String,
-    },
-    /// Switch to the next version of the venue's rules, at one entry of the log, once every replica
-    /// knows it
-    Activate {
-        /// The version after the present one
-        #[arg(value_name = "VERSION")]
-        rules: u16,
     },
     /// Measure round trips, disks, clocks and processors, and say what to change
     Doctor {
@@ -129,10 +144,7 @@ pub fn run(cluster: &Cluster) -> Result<()> {
         What::Reopen { phase } => return recover::reopen(&at.dir, phase),
         _ => {}
     }
-    let mut access = match &at.config {
-        Some(file) => Access::of_file(file)?,
-        None => Access::of_dir(&at.dir)?,
-    };
+    let mut access = at.access()?;
     let is_local = at.config.is_none();
     match &cluster.what {
         What::Status { json } => status(&mut access, *json),
@@ -178,6 +190,7 @@ pub fn run(cluster: &Cluster) -> Result<()> {
         What::TransferLeader { node } => {
             let question = json!({ "ask": "transfer", "to": node });
             access.ask_leader(&question, CHANGE)?;
+            access.wait_for_leader(*node, HANDOVER)?;
             say!("replica {node} leads");
             Ok(())
         }
@@ -185,8 +198,8 @@ pub fn run(cluster: &Cluster) -> Result<()> {
             let question = json!({ "ask": "activate", "version": rules });
             let answer = access.ask_leader(&question, CHANGE)?;
             say!(
-                "version {rules} of the rules holds from entry {} on",
-                table::shown(&answer, "index")
+                "rules {rules} are in force from entry {} on",
+                answer["index"]
             );
             Ok(())
         }

@@ -35,6 +35,8 @@ pub struct Process {
     pub role: String,
     pub id: u64,
     pub pid: u32,
+    /// Where it listens; empty for the supervisor.
+    pub address: String,
 }
 
 impl Venue {
@@ -112,6 +114,7 @@ impl Venue {
                     role: process["role"].as_str()?.to_string(),
                     id: process["id"].as_u64()?,
                     pid: u32::try_from(process["pid"].as_u64()?).ok()?,
+                    address: process["address"].as_str().unwrap_or_default().to_string(),
                 })
             })
             .collect()

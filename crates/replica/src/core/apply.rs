@@ -56,6 +56,12 @@ impl Core {
             .map_err(|e| refuse(e.to_string()))?;
         self.raw.mut_store().set_conf(conf.clone());
         self.state.conf = conf;
+        if self.is_leader() && !self.state.conf.voters.contains(&self.config.node) {
+            // It became the leader before its own removal took effect. The library goes on leading
+            // then, and counts on a progress of its own that is not there any more.
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
         self.state.pass(index, entry.term);
         if let Ok(text) = std::str::from_utf8(&change.context)
             && let Some((node, address)) = text.split_once(' ')

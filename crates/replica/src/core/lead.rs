@@ -99,6 +99,7 @@ impl Core {
         if !self.is_leader() {
             return Err(Refused::new(RefusalCode::NotLeader));
         }
+        self.notice_lead();
         if let Submission::Session {
             client,
             sequence,
@@ -343,10 +344,7 @@ impl Core {
         if !self.is_leader() {
             return;
         }
-        let term = self.term();
-        if self.led_term != Some(term) {
-            self.begin_lead(term);
-        }
+        self.notice_lead();
         self.stamped = self.stamped.max(now);
         let due = self.state.venue.next_expiry();
         if due.is_some_and(|due| due <= now) && !self.tick_pending && !self.disk_full {
@@ -364,6 +362,19 @@ impl Core {
             self.reads.rounds.push_back((self.reads.round, tickets));
             self.raw.read_index(self.reads.round.to_le_bytes().to_vec());
         }
+    }
+
+    /// A replica can become the leader in the middle of a turn, and be asked at once.
+    fn notice_lead(&mut self) {
+        let term = self.term();
+        if self.led_term == Some(term) {
+            return;
+        }
+        if self.led_term.is_some() {
+            // It lost the lead and has it again.
+            self.end_lead();
+        }
+        self.begin_lead(term);
     }
 
     fn begin_lead(&mut self, term: u64) {
@@ -435,6 +446,10 @@ impl Core {
         if self.is_leader() && self.term() == led {
             return;
         }
+        self.end_lead();
+    }
+
+    fn end_lead(&mut self) {
         self.led_term = None;
         self.tick_pending = false;
         let unknown = Refused::new(RefusalCode::OutcomeUnknown);

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use everopen_domain::Timestamp;
 use everopen_wire::EntryWriter;
-use raft::eraftpb::{ConfState, HardState, Message, MessageType, Snapshot};
+use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot};
 use raft::{RawNode, StateRole};
 
 use crate::logger;
@@ -110,6 +110,8 @@ pub struct Core {
     // Writing.
     write_issued: u64,
     write_done: u64,
+    /// The write that holds the newest term and vote.
+    voted: u64,
     /// Readies whose writes are under way, with the messages that wait for them.
     persisting: VecDeque<Persisting>,
     /// A state that is being taken over: the write that holds it.
@@ -160,7 +162,7 @@ impl Core {
             min_election_tick: config.election_ticks,
             max_election_tick: config.election_ticks * 2,
             applied: state.index,
-            max_size_per_msg: 1 << 20,
+            max_size_per_msg: config.uncommitted_bytes_max.min(1 << 20),
             max_inflight_msgs: 256,
             check_quorum: true,
             pre_vote: true,
@@ -185,6 +187,7 @@ impl Core {
             place,
             write_issued: 0,
             write_done: 0,
+            voted: 0,
             persisting: VecDeque::new(),
             installing: None,
             incoming: None,
@@ -206,7 +209,11 @@ impl Core {
 
     /// A tick of the clock has passed. After a pause, however long, at most one may be given.
     pub fn tick(&mut self) {
-        self.raw.tick();
+        // Who campaigns looks at what is not applied yet, and that is not there while a state is on
+        // its way to the disk.
+        if self.installing.is_none() {
+            self.raw.tick();
+        }
         self.tick_agreement();
         self.keep_timeout();
     }
@@ -215,6 +222,16 @@ impl Core {
     pub fn receive(&mut self, message: Message) {
         let kind = message.get_msg_type();
         if kind == MessageType::MsgSnapshot || is_local(kind) || kind == MessageType::MsgPropose {
+            return;
+        }
+        if kind == MessageType::MsgTimeoutNow && self.installing.is_some() {
+            return;
+        }
+        // A leader's library that batches can join entries to a message that waits without any, when
+        // a peer's refusal made it go back in between; taken as it is, more would be acknowledged
+        // here than there is. It is as good as lost, and will be sent again.
+        let follows = |entry: &Entry| entry.index == message.index + 1;
+        if kind == MessageType::MsgAppend && !message.entries.first().is_none_or(follows) {
             return;
         }
         // A message of a peer that was removed, say: the library says so, and that is all.
@@ -277,12 +294,6 @@ impl Core {
             "invariant: writes end in order"
         );
         self.write_done = write;
-        if self
-            .installing
-            .is_some_and(|installing| installing <= write)
-        {
-            self.installing = None;
-        }
     }
 
     /// A snapshot job has ended. `taken` describes the snapshot, none if it failed.
@@ -302,6 +313,9 @@ impl Core {
 
     /// Asks the cluster to elect this replica now.
     pub fn campaign(&mut self) {
+        if self.installing.is_some() {
+            return;
+        }
         let _ = self.raw.campaign();
         self.keep_timeout();
     }
@@ -341,6 +355,11 @@ impl Core {
     /// The last entry of its log.
     pub fn last_index(&self) -> u64 {
         self.raw.raft.raft_log.last_index()
+    }
+
+    /// An entry of its log, if it is still kept there.
+    pub fn entry(&self, index: u64) -> Option<&Entry> {
+        self.raw.store().entry(index)
     }
 
     /// The entry before the first one that it keeps.

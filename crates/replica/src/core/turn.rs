@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use everopen_domain::Timestamp;
 use raft::Ready;
-use raft::eraftpb::{HardState, Message, Snapshot};
+use raft::eraftpb::{EntryType, HardState, Message, Snapshot};
 
 use super::{Core, Effects, Install, Persisting, Records, Step, Stop, Write};
 use crate::record;
@@ -37,7 +37,7 @@ impl Core {
     }
 
     fn handle(&mut self, mut ready: Ready) -> Result<(), Stop> {
-        self.effects.messages.append(&mut ready.take_messages());
+        let mut messages = ready.take_messages();
         for read in ready.take_read_states() {
             self.reads.confirmed(&read.request_ctx, read.index);
         }
@@ -48,13 +48,23 @@ impl Core {
         let entries = ready.take_entries();
         let mut records = Records::default();
         let hard_state = ready.hs().cloned();
+        let mut votes = false;
         if let Some(state) = &hard_state {
+            let before = self.hard_state();
+            votes = (state.term, state.vote) != (before.term, before.vote);
             self.raw.mut_store().set_hard_state(state.clone());
         }
-        // A commit index alone is not worth a write: it is found again by asking the others.
-        if ready.must_sync() || !entries.is_empty() {
-            if let Some(state) = &hard_state {
-                self.put_hard_state(state, &mut records);
+        let committed = ready.take_committed_entries();
+        // A commit index alone is not worth a write: it is found again by asking the others. But
+        // whom to ask must be known: one that forgot a change of the membership would go on
+        // counting on a replica that was removed and is gone.
+        let changes = committed
+            .iter()
+            .any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
+        if ready.must_sync() || !entries.is_empty() || changes {
+            if hard_state.is_some() || changes {
+                let state = self.hard_state().clone();
+                self.put_hard_state(&state, &mut records);
             }
             for entry in entries {
                 record::put_entry(&entry, &mut records.bytes);
@@ -64,8 +74,6 @@ impl Core {
                 self.raw.mut_store().append(entry, place);
             }
         }
-        let committed = ready.take_committed_entries();
-        let messages = ready.take_persisted_messages();
         let number = ready.number();
         if install.is_some() || !records.is_empty() {
             self.write_issued += 1;
@@ -78,10 +86,21 @@ impl Core {
                 records,
             });
         }
+        if votes {
+            self.voted = self.write_issued;
+        }
+        let mut waiting = ready.take_persisted_messages();
+        // A leader's messages leave before its disk has written its entries, but not before it has
+        // written that this replica leads: a voter that is alone, with learners to tell, elects
+        // itself in an instant, and could lead the same term once more with other entries.
+        if self.voted > self.write_done {
+            waiting.append(&mut messages);
+        }
+        self.effects.messages.append(&mut messages);
         self.persisting.push_back(Persisting {
             number,
             write: self.write_issued,
-            messages,
+            messages: waiting,
         });
         self.raw.advance_append_async(ready);
         self.apply_all(committed)?;
@@ -161,6 +180,8 @@ impl Core {
         if applied > log.applied {
             self.raw.advance_apply_to(applied);
         }
+        let written = self.write_done;
+        self.installing = self.installing.filter(|write| *write > written);
         self.answer_reads();
         self.check_lead();
         self.snapshot_if_wanted();

@@ -11,7 +11,7 @@ use everopen_rpc::{ConnId, Hub};
 use everopen_wire::message::Message;
 
 use super::event_loop::Inner;
-use crate::snapshot::{self, Content, Descriptor};
+use crate::snapshot::{self, Descriptor};
 
 /// Bytes in one piece.
 const PIECE: usize = 256 << 10;
@@ -79,6 +79,12 @@ impl Bulk {
     /// By what the newest snapshot is asked for.
     pub fn place(&self) -> Option<u64> {
         self.file.as_ref().map(|file| file.index)
+    }
+
+    /// The bytes of its state.
+    pub fn bytes(&self) -> Option<u64> {
+        let file = self.file.as_ref()?;
+        Some(file.bytes - snapshot::HEADER_BYTES as u64)
     }
 
     pub fn offered(&mut self, to: u64) {
@@ -259,10 +265,7 @@ impl Inner {
         let work = move || {
             let read = || -> Result<Bytes, String> {
                 let content = Bytes::from(file.read().map_err(|e| super::chain(&e))?);
-                match snapshot::split(&content).map_err(|e| e.to_string())? {
-                    Content::Current { bytes, .. } => Ok(content.slice_ref(bytes)),
-                    Content::Legacy { .. } => Err("of an older version".into()),
-                }
+                snapshot::portable(&content).map_err(|e| e.to_string())
             };
             let _ = tell.send(read());
             waker.wake();

@@ -229,6 +229,7 @@ impl Inner {
             "first_index": core.base_index() + 1,
             "snapshot_index": core.snapshot_index(),
             "snapshot_place": self.bulk.place(),
+            "snapshot_bytes": self.bulk.bytes(),
             "event_hash": hex(&state.digest),
             "state_hash": self.state_hash.map(|(_, hash)| hex(&hash)),
             "state_hash_index": self.state_hash.map(|(index, _)| index),

@@ -1,0 +1,110 @@
+//! A seeded world that drives the real replicas and audits them.
+//!
+//! [`run`] makes a world from one number: machines with clocks, disks and a network between them,
+//! each running the real `everopen_replica::core` on the real journal, and clients that trade. Then
+//! it lets go wrong what can go wrong, and holds everything that happens against what must hold. The
+//! same number gives the same world, step by step; [`Report::trace_hash`] says so.
+//!
+//! What is real, what is simulated and what is not covered stands in
+//! `docs/decisions/0008-simulation.md`.
+#![forbid(unsafe_code)]
+
+mod audit;
+mod bulk;
+mod client;
+mod disk;
+mod faults;
+mod follower;
+mod healing;
+mod network;
+mod operator;
+mod packet;
+mod process;
+mod profile;
+mod queue;
+mod random;
+mod trace;
+mod turn;
+mod violation;
+mod workload;
+mod world;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use profile::Fault;
+pub use violation::{Check, Violation};
+use world::World;
+
+/// How a world is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Events until the faults end.
+    pub steps: u64,
+    /// Checkers to leave out.
+    pub without: Vec<Check>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            steps: 60_000,
+            without: Vec::new(),
+        }
+    }
+}
+
+/// What a run has to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// A hash of everything that happened.
+    pub trace_hash: u128,
+    /// Microseconds of simulated time.
+    pub simulated_us: u64,
+    /// The last committed entry.
+    pub committed: u64,
+    /// How often what happened.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// What must not have happened; none if all is well.
+    pub violation: Option<Violation>,
+}
+
+/// Runs the world of a seed.
+///
+/// # Panics
+/// When no temporary folder can be made.
+pub fn run(seed: u64, options: &Options) -> Report {
+    simulate(seed, options, None)
+}
+
+/// Runs the world of a seed and shows every line of its trace.
+///
+/// # Panics
+/// When no temporary folder can be made.
+pub fn run_showing(seed: u64, options: &Options, show: &mut dyn FnMut(&str)) -> Report {
+    simulate(seed, options, Some(show))
+}
+
+fn simulate(seed: u64, options: &Options, show: Option<&mut dyn FnMut(&str)>) -> Report {
+    // Memory, where there is some: what a power cut leaves is decided here, not by a device.
+    let memory = std::path::Path::new("/dev/shm");
+    let dir = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    let dir = dir.expect("a temporary folder can be made");
+    let mut world = World::new(seed, options, dir, show);
+    let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
+    if let Err(panic) = ran {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_default();
+        world.fail(Check::Panic, text);
+    }
+    world.report(seed)
+}
