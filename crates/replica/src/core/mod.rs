@@ -357,11 +357,6 @@ impl Core {
         self.raw.raft.raft_log.last_index()
     }
 
-    /// An entry of its log, if it is still kept there.
-    pub fn entry(&self, index: u64) -> Option<&Entry> {
-        self.raw.store().entry(index)
-    }
-
     /// The entry before the first one that it keeps.
     pub fn base_index(&self) -> u64 {
         self.raw.store().base_index()
