@@ -1,5 +1,8 @@
 """Fixtures: one quiet venue for most tests, members with money, unmodified clients, a contract for every answer."""
 
+import os
+import signal
+import threading
 import uuid
 from decimal import Decimal
 
@@ -10,6 +13,7 @@ from contract import Contract
 from market import products, text
 from rest import Rest
 from venue_process import Venue, binary
+from waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -18,12 +22,45 @@ def program():
     return binary()
 
 
+# Seconds between two kills of whichever replica leads, if the tests run under them.
+KILL_EVERY = float(os.environ.get("EVEROPEN_KILL_LEADER_EVERY", 0))
+
+
+class LeaderKills:
+    """Kills the leader of a venue again and again, for as long as the tests run."""
+
+    def __init__(self, venue: Venue):
+        self.venue = venue
+        self.count = 0
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        if KILL_EVERY:
+            self.thread.start()
+
+    def run(self):
+        while not self.stopped.wait(KILL_EVERY):
+            pid = self.venue.leader()
+            # Only who is missed by nobody: all others must be there to go on.
+            if pid is not None and len(self.venue.processes()) == 5:
+                os.kill(pid, signal.SIGKILL)
+                self.count += 1
+
+    def stop(self):
+        self.stopped.set()
+        if KILL_EVERY:
+            self.thread.join(60)
+            print(f"\nthe leader was killed {self.count} times meanwhile")
+            assert self.count > 0, "no leader was killed"
+
+
 @pytest.fixture(scope="session")
 def venue(program, tmp_path_factory):
     """A quiet venue: only the tests trade there."""
     running = Venue(program, tmp_path_factory.mktemp("venue") / "data").start()
+    kills = LeaderKills(running)
     try:
         yield running
+        kills.stop()
         status = running.stop()
         assert status == 0, f"ended with {status} on SIGTERM:\n{running.tail()}"
     finally:
@@ -67,8 +104,12 @@ def still_up(request):
     running = request.getfixturevalue("venue")
     before = running.processes()
     yield
-    assert running.alive and running.processes() == before, running.tail()
-    assert running.ready(), running.tail()
+    assert running.alive, running.tail()
+    if KILL_EVERY:
+        until(running.ready, "ready again", seconds=30)
+    else:
+        assert running.processes() == before, running.tail()
+        assert running.ready(), running.tail()
 
 
 def client(venue, member, contract=None, kind=ccxt.coinbaseexchange):

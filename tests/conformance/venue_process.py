@@ -117,6 +117,17 @@ class Venue:
         told = json.loads(found.read_text())["processes"]
         return [(process["role"], process["id"], process["pid"]) for process in told]
 
+    def leader(self):
+        """Process id of the replica that leads, or None."""
+        done = subprocess.run(
+            [str(self.binary), "cluster", "status", "--json", "--dir", str(self.folder)],
+            capture_output=True, text=True, timeout=30,
+        )
+        if done.returncode != 0:
+            return None
+        leading = [told for told in json.loads(done.stdout) if told.get("role") == "leader"]
+        return max(leading, key=lambda told: told["term"])["pid"] if leading else None
+
     def kill(self) -> None:
         """Ends the program as a power cut would end it: every process, and no handler runs."""
         others = [pid for _, _, pid in self.processes()[1:]]

@@ -29,7 +29,7 @@ pub struct Options {
 
 type Work = fn(&Options) -> Result<Outcome>;
 
-const STEPS: [(&str, &str, Work); 9] = [
+const STEPS: [(&str, &str, Work); 10] = [
     ("fmt", "rustfmt leaves every file as it is", fmt),
     ("clippy", "no warning in any target", clippy),
     (
@@ -61,6 +61,11 @@ const STEPS: [(&str, &str, Work); 9] = [
         "conformance",
         "unmodified clients against the real program",
         conformance,
+    ),
+    (
+        "failover",
+        "the same clients while the leading replica is killed every few seconds",
+        failover,
     ),
     ("docs", "commands and links in the documents", docs_step),
 ];
@@ -211,6 +216,22 @@ fn conformance(options: &Options) -> Result<Outcome> {
     let python = python::environment()?;
     let mut command = python::pytest(&python);
     command.env("EVEROPEN_BIN", binary).args(&options.rest);
+    lengthen(&mut command, options);
+    counted(&mut command)
+}
+
+fn failover(options: &Options) -> Result<Outcome> {
+    let binary = binary()?;
+    let python = python::environment()?;
+    let mut command = python::pytest(&python);
+    command
+        .env("EVEROPEN_BIN", binary)
+        .env("EVEROPEN_KILL_LEADER_EVERY", "3")
+        .args(&options.rest);
+    if !options.long {
+        // What money and orders go through; the long suite runs everything.
+        command.args(["-k", "orders or fills or accounts or streams_ccxt"]);
+    }
     lengthen(&mut command, options);
     counted(&mut command)
 }

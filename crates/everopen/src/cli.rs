@@ -118,6 +118,14 @@ pub struct Up {
     /// trade on when it is killed, and the next `up` takes them over
     #[arg(long)]
     pub tied: bool,
+    /// Take a running venue over from the `up` that runs it now, which ends without it; processes
+    /// of another release or with other settings are then replaced one by one, while trading goes
+    /// on
+    #[arg(long)]
+    pub take_over: bool,
+    /// The newest version of the venue's rules that replicas may switch to
+    #[arg(long, value_name = "VERSION", hide = true)]
+    pub logic_max: Option<u16>,
 }
 
 /// An even number of replicas needs one more for a majority and survives no more failures.

@@ -74,6 +74,9 @@ pub fn replica(file: &NodeFile) -> Result<Config> {
             .collect();
     }
     config.core.snapshot_every_bytes = u64::from(node.snapshot_every_mib) << 20;
+    if let Some(max) = node.logic_max {
+        config.core.logic_max = max;
+    }
     config.build = env!("CARGO_PKG_VERSION").into();
     Ok(config)
 }

@@ -22,6 +22,10 @@
 //!   first one.
 //! - INV-REPLICA-6: replicas that applied the same entries have the same digest.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::field_reassign_with_default,
+    reason = "the consensus library's messages come from a generator and are filled field by field"
+)]
 
 mod bundle;
 mod bytes;

@@ -16,8 +16,9 @@ use crate::bytes::{Input, Malformed, Output};
 
 /// Sessions at once; the one unused for longest makes room if it is idle.
 pub const SESSIONS_MAX: usize = 1_024;
-/// Answers that a session keeps: a client may have that many requests unanswered.
-pub const WINDOW: u64 = 8_192;
+/// Answers that a session keeps. A client may have half as many requests unanswered: what it says
+/// of the answers that it has is known only once it is applied.
+pub const WINDOW: u64 = 16_384;
 /// A session that was not used for so long may be forgotten when room is needed.
 pub const IDLE: u64 = 60 * Timestamp::NANOS_PER_SECOND;
 /// A session that was not used for so long is forgotten.

@@ -151,11 +151,7 @@ impl Shadow {
     ///
     /// # Errors
     /// [`ShadowError`].
-    pub fn events(
-        &mut self,
-        index: u64,
-        events: &[u8],
-    ) -> Result<Option<Difference>, ShadowError> {
+    pub fn events(&mut self, index: u64, events: &[u8]) -> Result<Option<Difference>, ShadowError> {
         self.live.push_back((index, Bytes::copy_from_slice(events)));
         self.compare()
     }

@@ -143,6 +143,14 @@ pub fn described(state: &State, descriptor: &Descriptor) -> Snapshot {
     snapshot
 }
 
+/// The state in what [`encode`] gave, and the reader's checkpoint after it.
+///
+/// # Errors
+/// A sentence that says what is wrong with the bytes.
+pub fn decode(bytes: &[u8]) -> Result<(State, &[u8]), String> {
+    State::decode(bytes)
+}
+
 /// The bytes that a peer is sent and a file holds.
 pub fn encode(state: &State, checkpoint: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

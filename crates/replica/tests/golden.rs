@@ -126,3 +126,169 @@ fn the_log_of_0_1_0_leads_to_the_same_events_and_state() {
         assert_eq!(follower.hasher.hash().to_string(), expected["all events"]);
     }
 }
+
+mod sessions {
+    //! Version 0.2.0: entries with sessions, and a replica's whole state. The commands are those of
+    //! version 0.1.0, each entry's in one request of a session, some of them sent twice.
+    //! `EVEROPEN_BLESS=1` writes the files; only for a version that is not released yet.
+
+    use super::*;
+    use everopen_domain::{Command, Timestamp};
+    use everopen_replica::raft::eraftpb::ConfState;
+    use everopen_replica::snapshot;
+    use everopen_replica::state::State;
+    use everopen_wire::EntryWriter;
+    use everopen_wire::entry::Request;
+
+    const RELEASE: &str = "v0.2.0";
+    const CLUSTER: [u8; 16] = *b"golden cluster 2";
+
+    fn begin() -> State {
+        let conf = ConfState {
+            voters: vec![1, 2, 3],
+            learners: vec![4],
+            ..ConfState::default()
+        };
+        let nodes = (1..=4).map(|node| (node, format!("10.0.0.{node}:7000")));
+        let mut state = State::new(CLUSTER, conf, nodes.collect());
+        state.pass(1, 1);
+        state
+    }
+
+    /// The entries as a leader would write them.
+    fn write() -> Vec<Vec<u8>> {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(lay_out("v0.1.0", dir.path())).unwrap();
+        let mut writer = EntryWriter::new(256 << 10);
+        writer.push(&Request::OpenSession { nonce: 77 }).unwrap();
+        let mut entries = vec![writer.finish().to_vec()];
+        // The session's number is made of the index of its entry, the second.
+        let client = 2 << 16;
+        let mut log = journal.replay(0).unwrap();
+        let mut sequence = 0;
+        while let Some((index, bytes)) = log.next_record().unwrap() {
+            let entry = EntryReader::new(bytes).unwrap();
+            writer.begin(entry.time());
+            let commands: Vec<Command> = entry
+                .flat_map(|request| request.unwrap().commands())
+                .map(|command| command.unwrap())
+                .collect();
+            let request = Request::Session {
+                client,
+                sequence,
+                behind: (sequence as u32).min(7),
+                commands: &commands,
+            };
+            writer.push(&request).unwrap();
+            if index % 5 == 0 {
+                writer.push(&request).unwrap();
+            }
+            sequence += 1;
+            entries.push(writer.finish().to_vec());
+        }
+        writer.begin(Timestamp(u64::MAX / 2));
+        let activate = [Command::ActivateLogic { version: 2 }, Command::Tick];
+        writer
+            .push(&Request::Internal {
+                commands: &activate,
+            })
+            .unwrap();
+        entries.push(writer.finish().to_vec());
+        entries
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn bless() {
+        let entries = write();
+        let mut all = Vec::new();
+        let mut state = begin();
+        let mut lines = String::new();
+        let middle = entries.len() / 2;
+        let folder = golden(RELEASE);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (at, entry) in entries.iter().enumerate() {
+            all.extend_from_slice(&(entry.len() as u32).to_le_bytes());
+            all.extend_from_slice(entry);
+            state.apply(at as u64 + 2, 1, entry, 2).unwrap();
+            if at == middle {
+                std::fs::write(folder.join("state.bin"), snapshot::encode(&state, b"views"))
+                    .unwrap();
+                lines += &format!(
+                    "snapshot {}\nstate at snapshot {}\n",
+                    state.index,
+                    hex(&state.hash())
+                );
+            }
+        }
+        lines += &format!(
+            "entries {}\nevents {}\nstate {}\n",
+            entries.len(),
+            hex(&state.digest),
+            hex(&state.hash())
+        );
+        std::fs::write(folder.join("entries.bin"), all).unwrap();
+        std::fs::write(folder.join("expected.txt"), lines).unwrap();
+    }
+
+    fn stored() -> Vec<Vec<u8>> {
+        let bytes = std::fs::read(golden(RELEASE).join("entries.bin")).unwrap();
+        let mut rest = &bytes[..];
+        let mut entries = Vec::new();
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let (entry, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+            entries.push(entry.to_vec());
+            rest = after;
+        }
+        entries
+    }
+
+    #[test]
+    fn the_log_and_the_state_of_0_2_0_lead_to_the_same() {
+        if std::env::var_os("EVEROPEN_BLESS").is_some_and(|v| v == "1") {
+            bless();
+        }
+        let expected = expected(RELEASE);
+        let entries = stored();
+        assert_eq!(entries.len().to_string(), expected["entries"]);
+        let bytes = std::fs::read(golden(RELEASE).join("state.bin")).unwrap();
+        let (mut from_snapshot, reader) = snapshot::decode(&bytes).unwrap();
+        assert_eq!(reader, b"views");
+        assert_eq!(from_snapshot.index.to_string(), expected["snapshot"]);
+        assert_eq!(hex(&from_snapshot.hash()), expected["state at snapshot"]);
+        // One state has one form, also after it was read.
+        assert_eq!(snapshot::encode(&from_snapshot, b"views"), bytes);
+
+        let mut from_start = begin();
+        for (at, entry) in entries.iter().enumerate() {
+            let index = at as u64 + 2;
+            from_start.apply(index, 1, entry, 2).unwrap();
+            if index == from_snapshot.index {
+                assert_eq!(from_start.hash(), from_snapshot.hash());
+            } else if index > from_snapshot.index {
+                from_snapshot.apply(index, 1, entry, 2).unwrap();
+            }
+        }
+        for state in [&from_start, &from_snapshot] {
+            assert_eq!(hex(&state.digest), expected["events"]);
+            assert_eq!(hex(&state.hash()), expected["state"]);
+            assert_eq!(state.logic(), 2);
+        }
+    }
+
+    #[test]
+    fn a_release_without_the_rules_stops_before_it_applies_them() {
+        let entries = stored();
+        let mut state = begin();
+        let (last, before) = entries.split_last().unwrap();
+        for (at, entry) in before.iter().enumerate() {
+            state.apply(at as u64 + 2, 1, entry, 1).unwrap();
+        }
+        let hash = state.hash();
+        let refused = state.apply(entries.len() as u64 + 1, 1, last, 1);
+        assert!(refused.is_err());
+        assert_eq!(state.hash(), hash, "nothing was applied");
+    }
+}

@@ -17,8 +17,17 @@ fn main() {
             println!("{r:#?}");
         }
         match r.violation {
-            Some(v) => { failed += 1; println!("{seed}: {:?} {v}", t.elapsed()) }
-            None => println!("{seed}: {:?} sim {} s, committed {}, acked {:?}", t.elapsed(), r.simulated_us / 1_000_000, r.committed, r.counts.get("commands acknowledged")),
+            Some(v) => {
+                failed += 1;
+                println!("{seed}: {:?} {v}", t.elapsed())
+            }
+            None => println!(
+                "{seed}: {:?} sim {} s, committed {}, acked {:?}",
+                t.elapsed(),
+                r.simulated_us / 1_000_000,
+                r.committed,
+                r.counts.get("commands acknowledged")
+            ),
         }
     }
     println!("{failed} failed");

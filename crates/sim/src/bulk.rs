@@ -86,7 +86,11 @@ impl World<'_> {
                 offer.1 = self.now;
             }
         }
-        if p.bulk.serving.as_ref().is_none_or(|(held, _)| *held != place) {
+        if p.bulk
+            .serving
+            .as_ref()
+            .is_none_or(|(held, _)| *held != place)
+        {
             p.bulk.serving = p.portable(place).map(|bytes| (place, bytes));
         }
         let chunk = match &p.bulk.serving {

@@ -213,7 +213,10 @@ impl World<'_> {
                 self.audit.books.answered(&events);
                 self.count("commands acknowledged");
             }
-            _ => self.fail(Check::Answer, format!("client {at}: {sequence} can't be read")),
+            _ => self.fail(
+                Check::Answer,
+                format!("client {at}: {sequence} can't be read"),
+            ),
         }
     }
 

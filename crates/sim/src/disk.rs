@@ -73,7 +73,10 @@ impl World<'_> {
         }
         let done = done.and_then(|()| p.writer.commit().map_err(|fault| fault.to_string()));
         if let Err(fault) = done {
-            self.fail(Check::Stop, format!("node {id}: the journal failed: {fault}"));
+            self.fail(
+                Check::Stop,
+                format!("node {id}: the journal failed: {fault}"),
+            );
         }
         if let Some(file) = p.writer.installed_file() {
             p.file = Some(file);

@@ -255,7 +255,9 @@ impl World<'_> {
         if !foreseen {
             return self.fail(Check::Stop, format!("node {id}: {stop}"));
         }
-        self.say(format_args!("node {id}: stops before what it does not know"));
+        self.say(format_args!(
+            "node {id}: stops before what it does not know"
+        ));
         self.count("stops before unknown rules");
         self.replace_release(id);
         self.restart_later(id, 1_000, 1_000_000);

@@ -25,7 +25,8 @@ impl World<'_> {
             node.failing = false;
             if node.process.is_none() && !node.refused {
                 let epoch = node.epoch;
-                self.queue.push(now + 1_000, Event::Start { node: id, epoch });
+                self.queue
+                    .push(now + 1_000, Event::Start { node: id, epoch });
             } else {
                 self.wake_soon(id);
             }

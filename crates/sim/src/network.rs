@@ -24,7 +24,10 @@ impl World<'_> {
     /// Sends a packet; false if the sender notices that it can't arrive.
     pub fn send(&mut self, from: u64, to: u64, packet: Packet) -> bool {
         let later = self.forget_the_vote(from, to, &packet);
-        let down = self.nodes.get(&to).is_some_and(|node| node.process.is_none());
+        let down = self
+            .nodes
+            .get(&to)
+            .is_some_and(|node| node.process.is_none());
         if down || self.network.is_cut(from, to, self.now) {
             self.count("messages cut off");
             return self.random.chance(500);

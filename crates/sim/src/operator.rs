@@ -142,13 +142,16 @@ impl World<'_> {
 
     /// Whether any of these members does not know yet, for good, that a replica is none any more.
     fn counts_on(&self, leader: u64, members: &[u64], id: u64) -> bool {
-        members.iter().filter(|member| **member != leader).any(|member| {
-            let Some(node) = self.nodes.get(member).filter(|node| !node.refused) else {
-                return false;
-            };
-            let process = node.process.as_ref();
-            process.is_none_or(|p| p.core.members().contains(&id) || !p.writes.is_empty())
-        })
+        members
+            .iter()
+            .filter(|member| **member != leader)
+            .any(|member| {
+                let Some(node) = self.nodes.get(member).filter(|node| !node.refused) else {
+                    return false;
+                };
+                let process = node.process.as_ref();
+                process.is_none_or(|p| p.core.members().contains(&id) || !p.writes.is_empty())
+            })
     }
 
     fn change(&mut self, core: &mut Core, ticket: u64, change: &MembershipChange) {
@@ -242,7 +245,8 @@ impl World<'_> {
             self.count("activations");
             for id in p.core.members() {
                 if self.nodes.get(&id).is_some_and(|n| n.logic_max < version) {
-                    let text = format!("version {version} is activated, node {id} does not know it");
+                    let text =
+                        format!("version {version} is activated, node {id} does not know it");
                     return self.fail(Check::Activation, text);
                 }
             }
@@ -255,7 +259,9 @@ impl World<'_> {
             .find(|node| node.logic_max < version && !node.refused)
             .map(|node| node.id);
         if let Some(id) = behind {
-            self.say(format_args!("operator: brings the new release to node {id}"));
+            self.say(format_args!(
+                "operator: brings the new release to node {id}"
+            ));
             self.count("releases replaced");
             self.operator.upgrade = Some((id, version));
         }

@@ -152,13 +152,7 @@ pub(crate) fn start(
         },
     };
     let mut reader = Follower::default();
-    let (recovered, report) = recover(
-        &mut journal,
-        &found,
-        &origin,
-        &mut reader,
-        node.logic_max,
-    )?;
+    let (recovered, report) = recover(&mut journal, &found, &origin, &mut reader, node.logic_max)?;
     let commit = recovered.commit_index();
     let file = recovered.file().cloned();
     let config = core::Config {

@@ -31,12 +31,30 @@ const TURN: (u64, u64) = (5, 100);
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A replica's loop turns.
-    Wake { node: u64, number: u64 },
-    Arrive { from: u64, to: u64, packet: Packet },
-    DiskDone { node: u64, epoch: u64 },
-    SnapshotDone { node: u64, epoch: u64 },
-    Start { node: u64, epoch: u64 },
-    Client { client: usize },
+    Wake {
+        node: u64,
+        number: u64,
+    },
+    Arrive {
+        from: u64,
+        to: u64,
+        packet: Packet,
+    },
+    DiskDone {
+        node: u64,
+        epoch: u64,
+    },
+    SnapshotDone {
+        node: u64,
+        epoch: u64,
+    },
+    Start {
+        node: u64,
+        epoch: u64,
+    },
+    Client {
+        client: usize,
+    },
     /// A replica that was asked to stop does.
     Leave {
         node: u64,

@@ -4,7 +4,8 @@
 //! The engine under test comes as a function that makes a fresh [`Engine`]; everything else (the
 //! OBW1 workload, checks against its published totals, interleaved runs, latencies, instruction
 //! and allocation counts) is here. Systems that answer later are loaded by [`load`], and figures are
-//! held to limits by [`Bound`].
+//! held to limits by [`Bound`]. Histories of what clients saw while systems failed are held to
+//! [`linear`].
 //!
 //! ```no_run
 //! use everopen_testkit::{Args, CountingAllocator, Floor, bench};
@@ -24,6 +25,7 @@ mod bench;
 mod bound;
 mod floor;
 mod instructions;
+pub mod linear;
 pub mod load;
 mod machine;
 mod report;

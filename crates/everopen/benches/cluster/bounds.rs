@@ -41,8 +41,8 @@ pub fn of(results: &Results) -> Vec<Bound> {
             floor.map(|us| 1.5 * us),
         ),
         at_least(
-            "fsync, pipelined",
-            own(Mode::Fsync, Load::Pipelined(WINDOW), rate),
+            "fsync, bare 64-byte commands, pipelined",
+            own(Mode::Fsync, Load::Bare(WINDOW), rate),
             Some(1e6),
         ),
         at_least(

@@ -39,6 +39,8 @@ pub enum Load {
     Clients(usize),
     /// One client with so many commands under way.
     Pipelined(usize),
+    /// The same, of commands that cost the system's own machine as little as any does.
+    Bare(usize),
     /// So many a second, whatever the answers do.
     Open(u64),
 }
@@ -48,7 +50,8 @@ impl fmt::Display for Load {
         f.pad(&match self {
             Self::One => "1 outstanding".into(),
             Self::Clients(clients) => format!("{clients} clients, closed loop"),
-            Self::Pipelined(window) => format!("pipelined, window {window}"),
+            Self::Pipelined(window) => format!("orders, window {window}"),
+            Self::Bare(window) => format!("bare, window {window}"),
             Self::Open(rate) => format!("open loop, {rate}/s"),
         })
     }
@@ -77,6 +80,11 @@ pub trait Driver {
         Ok(keep_outstanding(&mut *target, window, span)?)
     }
 
+    /// As [`Driver::pipelined`], of commands that are refused at the door: the cost of the log alone.
+    fn bare(&mut self, window: usize, span: Span) -> Result<Outcome> {
+        self.pipelined(window, span)
+    }
+
     /// A fixed rate, latency from the intended send time.
     fn open_loop(&mut self, rate: u64, span: Span) -> Result<Outcome> {
         let mut target = self.connect(1, OPEN_LOOP_MOST)?;
@@ -89,6 +97,7 @@ pub trait Driver {
             Load::One => self.one_outstanding(span),
             Load::Clients(clients) => self.closed_loop(clients, span),
             Load::Pipelined(window) => self.pipelined(window, span),
+            Load::Bare(window) => self.bare(window, span),
             Load::Open(rate) => self.open_loop(rate, span),
         }
     }

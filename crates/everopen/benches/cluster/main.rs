@@ -154,6 +154,7 @@ fn ours(results: &mut Results, mode: Mode, dir: &Path, span: Span) {
         Load::One,
         Load::Clients(CLIENTS),
         Load::Pipelined(WINDOW),
+        Load::Bare(WINDOW),
         Load::Open(RATES[0]),
         Load::Open(RATES[1]),
     ];

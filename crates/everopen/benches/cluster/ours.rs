@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use everopen_identity::{Authority, Identity, Name};
-use everopen_testkit::load::Target;
+use everopen_testkit::load::{Outcome, Span, Target, keep_outstanding};
 
 use crate::driver::{Driver, Mode};
 use crate::session::{self, Link, Sessions};
@@ -18,6 +18,8 @@ use crate::session::{self, Link, Sessions};
 pub const NAME: &str = "Everopen";
 
 const REPLICAS: u64 = 3;
+/// Requests that one session may have unanswered here.
+const SESSION_WINDOW: usize = 4_096;
 const PATIENCE: Duration = Duration::from_secs(30);
 const CLUSTER: &str = "6576657220626e636865647320636c75";
 
@@ -108,20 +110,31 @@ impl Everopen {
     }
 }
 
-impl Driver for Everopen {
-    fn connect(&mut self, sessions: usize, outstanding: usize) -> Result<Box<dyn Target>> {
+impl Everopen {
+    /// Sessions that send orders, or commands of the same size that the venue refuses before it
+    /// looks at any book or account.
+    fn sessions(&mut self, sessions: usize, outstanding: usize, bare: bool) -> Result<Sessions> {
+        // A session keeps so many answers; more under way need more sessions.
+        let sessions = sessions.max(outstanding.div_ceil(SESSION_WINDOW));
         let mut link = self.leader()?;
         if !self.prepared {
             session::prepare(&mut link).context("prepare the venue")?;
             self.prepared = true;
         }
-        self.nonce += sessions as u64;
-        Ok(Box::new(Sessions::open(
-            link,
-            self.nonce,
-            sessions,
-            outstanding,
-        )?))
+        // Nonces of one connection are no other's: the same nonce is the same session.
+        self.nonce += 1 << 20;
+        Sessions::open(link, self.nonce, sessions, outstanding, bare)
+    }
+}
+
+impl Driver for Everopen {
+    fn connect(&mut self, sessions: usize, outstanding: usize) -> Result<Box<dyn Target>> {
+        Ok(Box::new(self.sessions(sessions, outstanding, false)?))
+    }
+
+    fn bare(&mut self, window: usize, span: Span) -> Result<Outcome> {
+        let mut target = self.sessions(1, window, true)?;
+        Ok(keep_outstanding(&mut target, window, span)?)
     }
 }
 

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Members whose orders are sent.
 const MEMBERS: u32 = 64;
 /// Bytes of an order's client order id.
-const CLIENT_ID_BYTES: usize = 34;
+const CLIENT_ID_BYTES: usize = 33;
 
 /// A connection to a replica.
 pub struct Link {
@@ -206,7 +206,7 @@ pub fn prepare(link: &mut Link) -> Result<()> {
 /// A limit order that finds nobody and is canceled at once: it is checked, held for and released,
 /// and the book stays as it is. Its client order id makes it as long as it is to be; the id is
 /// another for each order, and the venue checks that, too.
-fn order(number: u64, out: &mut Vec<u8>) {
+fn order(number: u64, bare: bool, out: &mut Vec<u8>) {
     let id = format!("{number:0width$x}", width = CLIENT_ID_BYTES);
     let order = NewOrder {
         instrument: InstrumentId(0),
@@ -220,7 +220,11 @@ fn order(number: u64, out: &mut Vec<u8>) {
     };
     command::encode(
         &Command::PlaceOrder {
-            member: MemberId((number % u64::from(MEMBERS)) as u32),
+            // Nobody: refused before anything else is looked at.
+            member: match bare {
+                true => MemberId(u32::MAX),
+                false => MemberId((number % u64::from(MEMBERS)) as u32),
+            },
             order,
         },
         out,
@@ -234,6 +238,7 @@ pub struct Sessions {
     outstanding: usize,
     under_way: usize,
     orders: u64,
+    bare: bool,
     replies: Vec<Reply>,
     bytes: Vec<u8>,
 }
@@ -246,7 +251,13 @@ struct Session {
 }
 
 impl Sessions {
-    pub fn open(mut link: Link, nonce: u64, sessions: usize, outstanding: usize) -> Result<Self> {
+    pub fn open(
+        mut link: Link,
+        nonce: u64,
+        sessions: usize,
+        outstanding: usize,
+        bare: bool,
+    ) -> Result<Self> {
         let mut opened = Vec::with_capacity(sessions);
         for number in 0..sessions as u64 {
             opened.push(Session {
@@ -256,7 +267,7 @@ impl Sessions {
             });
         }
         let mut bytes = Vec::new();
-        order(0, &mut bytes);
+        order(0, bare, &mut bytes);
         if bytes.len() != COMMAND_BYTES {
             bail!("an order takes {} bytes, not {COMMAND_BYTES}", bytes.len());
         }
@@ -266,7 +277,8 @@ impl Sessions {
             outstanding,
             under_way: 0,
             // Ids of this connection's orders begin where no other one's are.
-            orders: nonce << 40,
+            orders: nonce << 20,
+            bare,
             replies: Vec::new(),
             bytes,
         })
@@ -282,7 +294,7 @@ impl Target for Sessions {
         let session = &mut self.sessions[(token % count) as usize];
         self.bytes.clear();
         self.orders += 1;
-        order(self.orders, &mut self.bytes);
+        order(self.orders, self.bare, &mut self.bytes);
         let sequence = session.sequence;
         session.sequence += 1;
         session.open.push_back((token, sequence, false));

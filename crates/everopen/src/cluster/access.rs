@@ -151,7 +151,9 @@ impl Access {
         let deadline = Instant::now() + patience;
         while leader(&self.statuses()).is_none_or(|leads| leads.id != node) {
             if Instant::now() > deadline {
-                bail!("replica {node} did not take the lead within {patience:?}; is it up to date?");
+                bail!(
+                    "replica {node} did not take the lead within {patience:?}; is it up to date?"
+                );
             }
             std::thread::sleep(LOOK);
         }

@@ -41,6 +41,10 @@ pub struct Node {
     /// A snapshot is taken when the log has grown by so much since the last one.
     #[serde(default = "sixty_four")]
     pub snapshot_every_mib: u32,
+    /// The newest version of the venue's rules that it may switch to; the newest that it knows if
+    /// none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logic_max: Option<u16>,
     /// This replica's certificate.
     pub tls: Tls,
     /// The replicas of the cluster, this one included.
@@ -90,6 +94,16 @@ impl Node {
         super::write(path, HEAD, self)
     }
 
+    /// Whether a replica that runs with `self` would run in the same way with `other`: whom it is
+    /// told of at its first start does not matter later.
+    pub fn runs_like(&self, other: &Self) -> bool {
+        let bare = |node: &Self| Self {
+            nodes: Vec::new(),
+            ..node.clone()
+        };
+        bare(self) == bare(other)
+    }
+
     /// The address that others use.
     pub fn advertised(&self) -> SocketAddr {
         self.advertise.unwrap_or(self.listen)
@@ -107,6 +121,12 @@ impl Node {
                 "snapshot_every_mib: {} is not from 1 to 65536",
                 self.snapshot_every_mib
             );
+        }
+        let known = everopen_venue::Venue::LOGIC_MAX;
+        if let Some(wanted) = self.logic_max
+            && !(1..=known).contains(&wanted)
+        {
+            bail!("logic_max: {wanted} is not from 1 to {known}");
         }
         super::check_peers(&self.nodes).context("nodes")?;
         let own = self.nodes.iter().find(|peer| peer.id == self.node);

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -71,15 +72,17 @@ impl Layout {
         self.dir.join("tls")
     }
 
-    /// Takes the lock that says who supervises this directory; it lasts as long as the file.
+    /// Takes the lock that says who supervises this directory; it lasts as long as the file, and
+    /// names the process.
     ///
     /// # Errors
     /// When another process has it.
     pub fn lock(&self) -> Result<File> {
         let path = self.dir.join("up.lock");
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .mode(0o600)
             .open(&path)
@@ -90,22 +93,48 @@ impl Layout {
                 self.dir.display()
             );
         }
+        let write = |file: &mut File| -> std::io::Result<()> {
+            file.set_len(0)?;
+            write!(file, "{}", std::process::id())
+        };
+        write(&mut file).with_context(|| format!("write {}", path.display()))?;
         Ok(file)
     }
 
-    /// The files of replicas and gateway as the options want them.
-    pub fn write_files(&self, cluster: &Cluster, args: &cli::Up, gateway: &Gateway) -> Result<()> {
+    /// Who held the lock last.
+    pub fn supervisor(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.dir.join("up.lock")).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// The files of replicas and gateway as the options want them. Returns the replicas that would
+    /// run in another way with the new ones than with the old.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn write_files(
+        &self,
+        cluster: &Cluster,
+        args: &cli::Up,
+        gateway: &Gateway,
+    ) -> Result<Vec<u64>> {
+        let mut changed = Vec::new();
         let authority = Authority::open_or_create(&self.tls().join("authority"))?;
         for replica in &cluster.nodes {
             make_dir(&self.dir.join(&replica.dir))?;
             authority.issue(&Name::Node(replica.id), &self.tls())?;
-            self.node(cluster, replica, args)
-                .write(&self.node_file(replica))?;
+            let path = self.node_file(replica);
+            let node = self.node(cluster, replica, args);
+            if !Node::read(&path).is_ok_and(|old| old.node.runs_like(&node)) {
+                changed.push(replica.id);
+            }
+            node.write(&path)?;
         }
         authority.issue(&Name::Operator, &self.tls())?;
         authority.issue(&Name::Gateway(1), &self.tls())?;
         make_dir(&self.dir.join("gateway"))?;
-        gateway.write(&self.gateway_file()).map(drop)
+        gateway.write(&self.gateway_file())?;
+        Ok(changed)
     }
 
     fn node(&self, cluster: &Cluster, replica: &Replica, args: &cli::Up) -> Node {
@@ -120,6 +149,7 @@ impl Layout {
             segment_mib: args.segment_mib,
             keep_log: args.keep_log,
             snapshot_every_mib: 64,
+            logic_max: args.logic_max,
             tls: Tls::within(Path::new("../tls"), Name::Node(replica.id)),
             nodes: if replica.join {
                 cluster.peers()

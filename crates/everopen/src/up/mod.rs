@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -32,6 +32,8 @@ use supervisor::{News, Options, Supervisor};
 
 /// Between two looks whether the gateway serves.
 const LOOK: Duration = Duration::from_millis(25);
+/// How long the supervisor that runs may take to leave.
+const TAKE_OVER: Duration = Duration::from_secs(10);
 
 /// Runs until Ctrl-C or SIGTERM.
 ///
@@ -41,7 +43,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
     let is_drawn = !args.quiet && std::io::stdout().is_terminal();
     crate::telemetry::start(args.log_format, is_drawn)?;
     let layout = Layout::open(&args.data.dir)?;
-    let _lock = layout.lock()?;
+    let _lock = take_lock(&layout, args.take_over)?;
     let gateway_before = Gateway::read(&layout.gateway_file()).ok();
     let is_serving = Process::find(Role::Gateway, &layout.gateway_file()).is_some();
     // Before anything is written, since this is what fails most often.
@@ -51,7 +53,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
     let plan = layout::plan(&layout, args.replicas)?;
     let gateway = layout.gateway(&plan.cluster, args, listen);
     let replace_gateway = gateway_before.is_some_and(|before| before.gateway != gateway);
-    layout.write_files(&plan.cluster, args, &gateway)?;
+    let changed = layout.write_files(&plan.cluster, args, &gateway)?;
     plan.cluster.write(layout.dir())?;
     endpoints::remove(layout.dir());
 
@@ -64,6 +66,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
         log_format: args.log_format,
         only_urgent: is_drawn,
         replace_gateway,
+        changed,
     };
     let start = Start::of(&plan);
     let mut supervisor = Supervisor::new(
@@ -89,6 +92,10 @@ pub fn run(args: &cli::Up) -> Result<()> {
         let _ = drawing.join();
     }
     ran?;
+    if supervisor.has_left() {
+        say!("the venue goes on without this process");
+        return Ok(());
+    }
     match supervisor.last_entry() {
         Some(index) => {
             say!("stopped after entry {index} of the log; `everopen up` goes on from there");
@@ -96,6 +103,27 @@ pub fn run(args: &cli::Up) -> Result<()> {
         None => say!("stopped; `everopen up` goes on from there"),
     }
     Ok(())
+}
+
+/// Takes the lock; from the supervisor that has it, if that is wanted.
+fn take_lock(layout: &Layout, take_over: bool) -> Result<fs::File> {
+    let refused = match layout.lock() {
+        Ok(lock) => return Ok(lock),
+        Err(refused) if !take_over => return Err(refused),
+        Err(refused) => refused,
+    };
+    let Some(pid) = layout.supervisor() else {
+        return Err(refused);
+    };
+    process::ask_to_leave(pid)?;
+    let deadline = Instant::now() + TAKE_OVER;
+    loop {
+        match layout.lock() {
+            Ok(lock) => return Ok(lock),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(LOOK),
+            Err(error) => return Err(error).context("the running supervisor does not leave"),
+        }
+    }
 }
 
 /// What the banner says about the start.
@@ -157,17 +185,23 @@ fn watch_signals(tell: Sender<News>) -> Result<()> {
         .enable_io()
         .build()
         .context("watch for signals")?;
-    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    let stop: fn() -> News = || News::Stop;
+    let leave: fn() -> News = || News::Leave;
+    let mut kinds = vec![
+        (SignalKind::interrupt(), stop),
+        (SignalKind::terminate(), stop),
+        (SignalKind::user_defined1(), leave),
+    ];
     if !ignores_hangup() {
-        kinds.push(SignalKind::hangup());
+        kinds.push((SignalKind::hangup(), stop));
     }
-    for kind in kinds {
+    for (kind, news) in kinds {
         let _inside = runtime.enter();
         let mut signals = signal(kind).context("watch for a signal")?;
         let tell = tell.clone();
         runtime.spawn(async move {
             while signals.recv().await.is_some() {
-                if tell.send(News::Stop).is_err() {
+                if tell.send(news()).is_err() {
                     return;
                 }
             }

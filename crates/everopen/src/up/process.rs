@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getuid, pidfd_open, pidfd_send_signal};
@@ -135,6 +135,17 @@ impl Process {
         self.pid
     }
 
+    /// Whether it runs another program than this one, for instance an earlier release.
+    pub fn is_of_another_program(&self) -> bool {
+        let identity = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+        let own = identity("/proc/self/exe");
+        match (own, identity(&format!("/proc/{}/exe", self.pid))) {
+            (Ok(own), Ok(other)) => own != other,
+            // It can't be told; what runs is left alone.
+            _ => false,
+        }
+    }
+
     /// Whether this supervisor did not start it.
     pub fn is_adopted(&self) -> bool {
         self.child.is_none()
@@ -196,6 +207,24 @@ fn open(pid: u32) -> Result<OwnedFd> {
     Ok(descriptor)
 }
 
+/// Asks the supervisor with this number, if it is one, to end without what it supervises.
+pub fn ask_to_leave(pid: u32) -> Result<()> {
+    let descriptor = open(pid)?;
+    let words = words_of(pid);
+    let is_supervisor = words.get(1).is_some_and(|word| word == "up");
+    if !is_supervisor {
+        bail!("process {pid} is no `everopen up`");
+    }
+    pidfd_send_signal(&descriptor, Signal::USR1).context("signal the running supervisor")
+}
+
+fn words_of(pid: u32) -> Vec<OsString> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0)
+        .map(|word| OsString::from_vec(word.to_vec()))
+        .collect()
+}
+
 /// Whether a process is one of ours, started with this role and file.
 fn is_of(pid: u32, role: Role, config: &Path) -> bool {
     let folder = Path::new("/proc").join(pid.to_string());
@@ -203,11 +232,7 @@ fn is_of(pid: u32, role: Role, config: &Path) -> bool {
     if !own {
         return false;
     }
-    let line = fs::read(folder.join("cmdline")).unwrap_or_default();
-    let words: Vec<OsString> = line
-        .split(|byte| *byte == 0)
-        .map(|word| OsString::from_vec(word.to_vec()))
-        .collect();
+    let words = words_of(pid);
     words.first().is_some_and(|name| name == "everopen")
         && words.get(1).is_some_and(|word| word == role.subcommand())
         && words.get(2).is_some_and(|word| word == "--config")

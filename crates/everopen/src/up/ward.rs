@@ -37,6 +37,8 @@ pub struct Ward {
     pub life: u64,
     /// It is to end and not to come back.
     pub is_leaving: bool,
+    /// It is to end and another to take its place at once.
+    pub is_replaced: bool,
     failures: u32,
 }
 
@@ -52,6 +54,7 @@ impl Ward {
             state: State::Due(Instant::now()),
             life: 0,
             is_leaving: false,
+            is_replaced: false,
             failures: 0,
         }
     }
@@ -103,6 +106,10 @@ impl Ward {
         if self.is_leaving {
             self.state = State::Ended;
             return None;
+        }
+        if std::mem::take(&mut self.is_replaced) {
+            self.state = State::Due(now);
+            return Some(Duration::ZERO);
         }
         if lived >= SETTLED {
             self.failures = 0;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, Mac};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long a venue may take to start, and an answer to come.
@@ -35,6 +36,8 @@ pub struct Process {
     pub role: String,
     pub id: u64,
     pub pid: u32,
+    /// Where it listens; empty for the supervisor.
+    pub address: String,
 }
 
 impl Venue {
@@ -112,6 +115,7 @@ impl Venue {
                     role: process["role"].as_str()?.to_string(),
                     id: process["id"].as_u64()?,
                     pid: u32::try_from(process["pid"].as_u64()?).ok()?,
+                    address: process["address"].as_str().unwrap_or_default().to_string(),
                 })
             })
             .collect()
@@ -132,6 +136,15 @@ impl Venue {
         self.file = PathBuf::new();
         self.endpoints = Value::Null;
         Ok(others)
+    }
+
+    /// Waits until the supervisor has ended by itself, because another took the venue over.
+    pub fn was_taken_over(mut self) -> io::Result<bool> {
+        let ended = self.process.wait()?;
+        // Nothing is left for the drop to end.
+        self.file = PathBuf::new();
+        self.endpoints = Value::Null;
+        Ok(ended.success())
     }
 
     /// Ends it as an operator would, by SIGTERM; whether it ended well.
@@ -190,12 +203,18 @@ pub fn wait_until_gone(pids: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends a signal; to a process that has ended, none.
+/// Sends a signal, `KILL` or `TERM` or another; to a process that has ended, none.
 pub fn signal(pid: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
+    let signal = match name {
+        "KILL" => Signal::KILL,
+        "TERM" => Signal::TERM,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        other => panic!("no test sends {other}"),
+    };
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// Whether a process is there and has not ended; one that nobody has reaped yet has.

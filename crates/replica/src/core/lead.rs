@@ -339,6 +339,12 @@ impl Core {
         Ok(to)
     }
 
+    /// Whether the lead is being handed over. What comes meanwhile waits: it goes into the log if
+    /// nothing comes of it, and otherwise to whoever leads next.
+    pub fn is_handing_over(&self) -> bool {
+        self.raw.raft.lead_transferee.is_some()
+    }
+
     /// At the beginning of a turn: proposes what was gathered and asks for reads.
     pub(super) fn lead(&mut self, now: Timestamp) {
         if !self.is_leader() {
@@ -351,6 +357,7 @@ impl Core {
             self.propose_tick();
         }
         if !self.bundle.is_empty()
+            && !self.is_handing_over()
             && let Err(refused) = self.propose()
         {
             debug_assert_ne!(refused.code, RefusalCode::NotLeader);
@@ -417,6 +424,9 @@ impl Core {
         if self.bundle.is_empty() {
             return Ok(());
         }
+        if self.is_handing_over() {
+            return Err(Refused::later(RefusalCode::Busy, BUSY_RETRY_MS));
+        }
         self.bundle.set_time(self.stamped);
         let data = self.bundle.finish().to_vec();
         self.bundle.begin(self.stamped);
@@ -432,7 +442,7 @@ impl Core {
                 Ok(())
             }
             Err(_) => {
-                // Too much is uncommitted, or the lead is being handed over.
+                // Too much is uncommitted.
                 let refused = Refused::later(RefusalCode::Busy, BUSY_RETRY_MS);
                 self.refuse(tickets, refused);
                 Err(refused)

@@ -407,7 +407,8 @@ impl Core {
 
     /// Whether anything waits for a turn.
     pub fn has_work(&self) -> bool {
-        !self.bundle.is_empty() || self.raw.has_ready() || self.stop.is_some()
+        let to_propose = !self.bundle.is_empty() && !self.is_handing_over();
+        to_propose || self.raw.has_ready() || self.stop.is_some()
     }
 
     fn hard_state(&self) -> &HardState {

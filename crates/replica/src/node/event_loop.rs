@@ -24,6 +24,8 @@ use crate::recovery::Fault;
 const BACKLOG_MAX: usize = 16_384;
 /// How long a leader that stops waits for another to take over.
 const HANDOVER: Duration = Duration::from_millis(1_500);
+/// How long it looks for one that could: some of its heartbeats.
+const SUCCESSOR: Duration = Duration::from_millis(120);
 
 /// Who is at the other end of a connection.
 #[derive(Debug)]
@@ -430,12 +432,16 @@ impl Inner {
     }
 
     fn begin_to_stop(&mut self, now: Instant) {
-        if !self.shown.stop.load(Relaxed) || self.stopping.is_some() {
+        if !self.shown.stop.load(Relaxed) {
             return;
         }
-        self.stopping = Some(now);
-        if self.core.is_leader()
-            && let Err(reason) = self.core.transfer(None)
+        let since = *self.stopping.get_or_insert(now);
+        if !self.core.is_leader() || self.core.is_handing_over() {
+            return;
+        }
+        // Who can be reached is not known at every moment, and one that was chosen may die.
+        if let Err(reason) = self.core.transfer(None)
+            && now.duration_since(since) >= SUCCESSOR
         {
             tracing::info!(reason, "the lead is not handed over");
             self.stopping = Some(now - HANDOVER);

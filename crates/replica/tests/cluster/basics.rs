@@ -109,6 +109,26 @@ fn a_planned_stop_hands_the_lead_over() {
 }
 
 #[test]
+fn what_comes_while_the_lead_is_handed_over_waits_for_the_next_leader() {
+    let cluster = Cluster::started(3);
+    for round in 0..5 {
+        let leader = cluster.leader();
+        let mut client = Client::connect(cluster.addresses[&leader]);
+        assert!(matches!(client.open(round), Reply::Opened(_)));
+        let to = leader % 3 + 1;
+        client.send_call(&json!({ "ask": "transfer", "to": to }));
+        let request = client.submit_later(0, &[member(round)]);
+        let reply = client.receive(request);
+        // Busy would be passed on to whoever sent it, though nothing is busy.
+        assert!(
+            !matches!(reply, Reply::Refused(RefusalCode::Busy, _)),
+            "{reply:?}"
+        );
+        cluster.wait("the other leads", |_| cluster.leader() == to);
+    }
+}
+
+#[test]
 fn one_replica_alone_is_a_cluster() {
     let mut cluster = Cluster::started(1);
     let mut client = open_leader(&cluster, 1);

@@ -313,14 +313,18 @@ impl Client {
     }
 
     pub fn call(&mut self, question: &Value) -> Reply {
+        let request = self.send_call(question);
+        self.receive(request)
+    }
+
+    pub fn send_call(&mut self, question: &Value) -> u64 {
         let question = question.to_string();
-        let request = self.send(|request| {
+        self.send(|request| {
             encode(&Message::Call {
                 request,
                 question: question.as_bytes(),
             })
-        });
-        self.receive(request)
+        })
     }
 }
 

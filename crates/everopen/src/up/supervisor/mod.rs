@@ -5,6 +5,7 @@
 
 mod end;
 mod follow;
+mod replace;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -35,6 +36,10 @@ pub enum News {
     Ready(Box<Access>),
     /// Everything is to stop; the second time at once.
     Stop,
+    /// This supervisor is to end and everything else to go on.
+    Leave,
+    /// That process is to be replaced by another.
+    Replace(Role),
 }
 
 /// How the supervisor goes about it.
@@ -45,6 +50,8 @@ pub struct Options {
     pub only_urgent: bool,
     /// The gateway that runs has other settings than are wanted now.
     pub replace_gateway: bool,
+    /// Replicas whose settings have changed since they were started.
+    pub changed: Vec<u64>,
 }
 
 /// The supervisor.
@@ -62,7 +69,10 @@ pub struct Supervisor {
     news: Receiver<News>,
     tell: Sender<News>,
     stop: bool,
+    leave: bool,
     last_entry: Option<u64>,
+    /// Taken over, and of another release or with other settings: to be replaced.
+    outdated: Vec<(Role, u32)>,
 }
 
 impl Supervisor {
@@ -81,7 +91,9 @@ impl Supervisor {
             access: None,
             cluster_seen: None,
             stop: false,
+            leave: false,
             last_entry: None,
+            outdated: Vec::new(),
             layout,
             options,
             plan,
@@ -128,6 +140,9 @@ impl Supervisor {
     pub fn run(&mut self, mut ready: impl FnMut(&Access)) -> Result<()> {
         self.adopt();
         while !self.stop {
+            if self.leave {
+                return Ok(());
+            }
             self.start_due();
             self.forward_logs();
             self.follow_cluster();
@@ -142,13 +157,19 @@ impl Supervisor {
                 if let Some(access) = &self.access {
                     ready(access);
                 }
+                self.replace_outdated();
             }
         }
         self.end_all();
         Ok(())
     }
 
-    /// The processes that run now, by their numbers.
+    /// Whether it ended without what it supervised.
+    pub fn has_left(&self) -> bool {
+        self.leave && !self.stop
+    }
+
+    /// Takes over the processes that run already.
     fn adopt(&mut self) {
         for at in 0..self.wards.len() {
             let ward = &mut self.wards[at];
@@ -166,6 +187,13 @@ impl Supervisor {
                     "is taken over"
                 }
             );
+            let has_changed = match ward.role {
+                Role::Replica(id) => self.options.changed.contains(&id),
+                Role::Gateway => false,
+            };
+            if !replaced && (has_changed || process.is_of_another_program()) {
+                self.outdated.push((ward.role, process.pid()));
+            }
             self.watch(at, process);
             if replaced {
                 self.end(&[Role::Gateway], GATEWAY_END);
@@ -258,6 +286,11 @@ impl Supervisor {
                 News::Ready(access) => ready = Some(*access),
                 News::Stop if self.stop => self.kill_all(),
                 News::Stop => self.stop = true,
+                News::Leave if self.options.tied => {
+                    tracing::warn!("the others are tied to this process, which stays");
+                }
+                News::Leave => self.leave = true,
+                News::Replace(role) => self.replace(role),
             }
             next = self.news.try_recv().ok();
         }
@@ -276,11 +309,13 @@ impl Supervisor {
         };
         let (pid, adopted) = (process.pid(), process.is_adopted());
         let how = process.reap();
+        let was_replaced = ward.is_replaced;
         match ward.has_ended(now, lived) {
+            Some(_) if was_replaced => tracing::info!(pid, "the {role} is replaced"),
             None => tracing::info!(pid, "the {role} has ended"),
             Some(_) if ward.failures() >= HOPELESS => tracing::error!(
                 pid,
-                "the {role} ended again ({how}), {} times in a row: {}",
+                "the {role} ended {} times in a row, now by {how}; it last said: {}",
                 ward.failures(),
                 ward.reason()
             ),
