@@ -241,12 +241,7 @@ impl World<'_> {
         let Ok(mut content) = newest.read() else {
             return;
         };
-        if tamper(&mut content)
-            && journal
-                .snapshots()
-                .write(newest.index, &content)
-                .is_ok()
-        {
+        if tamper(&mut content) && journal.snapshots().write(newest.index, &content).is_ok() {
             self.nest.sung += 1;
             self.say(format_args!("canary: money is moved on node {id}"));
         }
@@ -280,7 +275,9 @@ impl World<'_> {
         if !self.has(Canary::ForgottenVote) || self.nest.sung != 1 {
             return 0;
         }
-        let Packet::Raft(bytes) = packet else { return 0 };
+        let Packet::Raft(bytes) = packet else {
+            return 0;
+        };
         let kind = message::decode(bytes).map(|m| (m.get_msg_type(), m.reject));
         match kind {
             Ok((MessageType::MsgRequestVote, _)) if (from, to) == (2, VICTIM) => 20_000,
@@ -358,7 +355,8 @@ fn amount_at(data: &[u8]) -> Option<usize> {
         return None;
     };
     let wanted = amount.0.to_le_bytes();
-    data.windows(wanted.len()).position(|window| window == wanted)
+    data.windows(wanted.len())
+        .position(|window| window == wanted)
 }
 
 /// Moves an atom from one member's account to another's, in a snapshot file's content.

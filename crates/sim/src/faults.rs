@@ -273,7 +273,8 @@ impl World<'_> {
             let stop = stop.clone();
             return self.stopped(id, &stop);
         }
-        if !node.damaged || self.options.canary == Some(Canary::SilentFlip) && !self.options.silent {
+        if !node.damaged || self.options.canary == Some(Canary::SilentFlip) && !self.options.silent
+        {
             return self.fail(Check::Start, format!("node {id}: {text}"));
         }
         node.refused = true;
