@@ -9,6 +9,7 @@ use everopen_replica::sessions::Stored;
 use everopen_wire::message::RefusalCode;
 use everopen_wire::{command, event};
 
+use crate::canary::Canary;
 use crate::packet::{About, Packet, Reply, Submitted, Wish};
 use crate::random::Random;
 use crate::violation::Check;
@@ -88,6 +89,21 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Gives commands whose answer is late another number, as no client may.
+    fn renumber(&mut self, now: u64) {
+        let late = self
+            .open
+            .iter()
+            .find(|(_, open)| open.sent > 0 && open.send_at <= now)
+            .map(|(sequence, _)| *sequence);
+        if let Some(open) = late.and_then(|sequence| self.open.remove(&sequence)) {
+            self.open.insert(self.next, open);
+            self.next += 1;
+        }
+    }
+}
+
 impl World<'_> {
     pub fn client_turn(&mut self, at: usize) {
         let now = self.now;
@@ -96,6 +112,8 @@ impl World<'_> {
         // Nobody trades before the venue is there.
         let opened = self.clients[0].script.is_empty() && self.clients[0].next > 0;
         let ids: Vec<u64> = self.nodes.keys().copied().collect();
+        let renumbers = self.has(Canary::RenumberedRetry);
+        let hasty = self.has(Canary::HastyClient);
         let client = &mut self.clients[at];
         let mut sends = Vec::new();
         match client.session {
@@ -116,6 +134,9 @@ impl World<'_> {
                     let commands = client.memory.next(&mut self.random, own, clients, now);
                     client.open(&commands, now);
                 }
+                if renumbers {
+                    client.renumber(now);
+                }
                 let oldest = client.open.keys().next().copied().unwrap_or(client.next);
                 let mut missed = false;
                 for (sequence, open) in &mut client.open {
@@ -126,7 +147,7 @@ impl World<'_> {
                     open.sent += 1;
                     open.send_at = now + patience;
                     let submitted = Submitted {
-                        behind: (sequence - oldest) as u32,
+                        behind: if hasty { 0 } else { (sequence - oldest) as u32 },
                         count: open.count,
                         commands: open.commands.clone(),
                     };

@@ -64,7 +64,7 @@ impl World<'_> {
     fn write(&mut self, id: u64, p: &mut Process, count: usize) {
         let mut done = Ok(());
         for write in p.writes.drain(..count) {
-            p.durable = write.number;
+            p.durable = p.durable.max(write.number);
             match p.writer.append(&write) {
                 Ok(Wrote::Whole) => {}
                 Ok(Wrote::Full) => done = Err("the real disk is full".to_string()),

@@ -6,6 +6,7 @@ use everopen_replica::Fault as ReplicaFault;
 use everopen_replica::core::Stop;
 use everopen_replica::state::ApplyError;
 
+use crate::canary::Canary;
 use crate::disk::files;
 use crate::packet::CLIENTS;
 use crate::profile::Fault;
@@ -32,6 +33,10 @@ impl World<'_> {
         if self.healing {
             return;
         }
+        self.split_the_vote();
+        if self.has(Canary::MovedMoney) && self.audit.committed() > 100 {
+            self.leave(1, None);
+        }
         let mean = self.profile.fault_every;
         let after = self.random.spread(mean / 4, mean * 4);
         self.queue.push(self.now + after, Event::Fault);
@@ -47,7 +52,7 @@ impl World<'_> {
         match fault {
             Fault::Kill => self.kill(id),
             // Now and then all machines at once.
-            Fault::PowerCut if self.random.chance(100) => {
+            Fault::PowerCut if self.random.chance(100) || self.has(Canary::LyingDisk) => {
                 for id in ids {
                     self.cut_power(id);
                 }
@@ -198,6 +203,7 @@ impl World<'_> {
             drop(p);
             self.say(format_args!("node {id}: stops"));
             self.count("stops");
+            self.move_money(id);
             self.restart_later(id, 1_000, 1_000_000);
         }
     }
@@ -267,7 +273,8 @@ impl World<'_> {
             let stop = stop.clone();
             return self.stopped(id, &stop);
         }
-        if !node.damaged {
+        if !node.damaged || self.options.canary == Some(Canary::SilentFlip) && !self.options.silent
+        {
             return self.fail(Check::Start, format!("node {id}: {text}"));
         }
         node.refused = true;

@@ -11,6 +11,7 @@ impl World<'_> {
         self.healing = true;
         self.say(format_args!("no more faults"));
         self.network.cuts.clear();
+        self.cut_for_ever();
         self.weather = Default::default();
         let now = self.now;
         let ids: Vec<u64> = self.nodes.keys().copied().collect();

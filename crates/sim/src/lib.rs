@@ -11,6 +11,7 @@
 
 mod audit;
 mod bulk;
+mod canary;
 mod client;
 mod disk;
 mod faults;
@@ -32,6 +33,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use canary::Canary;
 pub use profile::Fault;
 pub use violation::{Check, Violation};
 use world::World;
@@ -43,6 +45,10 @@ pub struct Options {
     pub steps: u64,
     /// Checkers to leave out.
     pub without: Vec<Check>,
+    /// A fault that is planted, in a world that suits it.
+    pub canary: Option<Canary>,
+    /// The canary's world without the canary.
+    pub silent: bool,
 }
 
 impl Default for Options {
@@ -50,6 +56,8 @@ impl Default for Options {
         Self {
             steps: 60_000,
             without: Vec::new(),
+            canary: None,
+            silent: false,
         }
     }
 }

@@ -23,6 +23,7 @@ impl Network {
 impl World<'_> {
     /// Sends a packet; false if the sender notices that it can't arrive.
     pub fn send(&mut self, from: u64, to: u64, packet: Packet) -> bool {
+        let later = self.forget_the_vote(from, to, &packet);
         let down = self
             .nodes
             .get(&to)
@@ -42,7 +43,7 @@ impl World<'_> {
             let packet = packet.clone();
             self.queue.push(at, Event::Arrive { from, to, packet });
         }
-        let at = self.arrival(from, to);
+        let at = self.arrival(from, to) + later;
         self.queue.push(at, Event::Arrive { from, to, packet });
         true
     }

@@ -29,6 +29,8 @@ pub(crate) struct Operator {
     pub next_id: u64,
     /// Removed machines, and when they are switched off.
     leaving: Vec<(u64, u64)>,
+    /// A machine that gets a release which knows these rules.
+    upgrade: Option<(u64, u16)>,
 }
 
 impl Operator {
@@ -64,6 +66,9 @@ impl World<'_> {
         }
         self.put_back(leader, p);
         self.wake_soon(leader);
+        if let Some((id, version)) = self.operator.upgrade.take() {
+            self.leave(id, Some(version));
+        }
     }
 
     /// Machines whose replica is no member any more are switched off after a while.
@@ -258,7 +263,7 @@ impl World<'_> {
                 "operator: brings the new release to node {id}"
             ));
             self.count("releases replaced");
-            self.leave(id, Some(version));
+            self.operator.upgrade = Some((id, version));
         }
     }
 

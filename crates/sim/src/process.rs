@@ -109,6 +109,8 @@ pub(crate) struct Process {
     pub last_chores: u64,
     pub wake_at: u64,
     pub wake_number: u64,
+    /// It dies at the end of this turn.
+    pub doomed: bool,
 }
 
 /// What a start has to show.
@@ -204,6 +206,7 @@ pub(crate) fn start(
         last_chores: now,
         wake_at: u64::MAX,
         wake_number: 0,
+        doomed: false,
     });
     Ok(Started {
         process,

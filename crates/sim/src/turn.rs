@@ -6,6 +6,7 @@ use everopen_replica::raft::eraftpb::MessageType;
 use everopen_replica::snapshot::{self, Descriptor};
 use everopen_replica::{Applied, Reader, message};
 
+use crate::canary::Canary;
 use crate::packet::{About, CLIENTS, Packet, Reply, Wish};
 use crate::process::{Asker, Process};
 use crate::violation::Check;
@@ -51,6 +52,10 @@ impl World<'_> {
                 } else {
                     p.last_tick + TICK
                 };
+                if self.wipe_the_vote(id) || std::mem::take(&mut p.doomed) {
+                    drop(p);
+                    return self.restart_later(id, 1_000, 1_000_000);
+                }
                 self.put_back(id, p);
                 self.wake_at(id, next.max(now + 1));
             }
@@ -84,7 +89,10 @@ impl World<'_> {
 
     /// Says to all peers which rules this replica knows.
     pub fn greet(&mut self, id: u64, p: &Process) {
-        let logic_max = p.core.config().logic_max;
+        let mut logic_max = p.core.config().logic_max;
+        if self.has(Canary::Braggart) {
+            logic_max += 1;
+        }
         self.tell(id, p, &Packet::Hello { logic_max });
     }
 
@@ -120,6 +128,9 @@ impl World<'_> {
     }
 
     fn requested(&mut self, id: u64, p: &mut Process, endpoint: u64, about: About, wish: &Wish) {
+        if self.answer_at_once(id, p, endpoint, about) {
+            return;
+        }
         let floor = self.audit.committed();
         let ticket = p.ticket(Asker::Client {
             endpoint,
@@ -159,7 +170,9 @@ impl World<'_> {
             }
             let mut bytes = Vec::new();
             message::encode(&message, &mut bytes);
-            if !self.send(id, to, Packet::Raft(bytes)) {
+            let mut packet = Packet::Raft(bytes);
+            p.doomed |= self.poison(to, &mut packet);
+            if !self.send(id, to, packet) {
                 p.core.report_unreachable(to);
                 if kind == MessageType::MsgSnapshot {
                     p.core.report_snapshot(to, false);
@@ -167,6 +180,7 @@ impl World<'_> {
             }
         }
         p.writes.extend(effects.writes);
+        self.lie(p);
         self.begin_write(id, p);
         self.audit_steps(id, p, &effects.steps);
         for step in effects.steps {
@@ -183,6 +197,7 @@ impl World<'_> {
 
     fn step(&mut self, id: u64, p: &mut Process, step: Step) {
         match step {
+            Step::Entry(_) if self.is_deaf(id) => {}
             Step::Entry(entry) => p.reader.applied(&Applied {
                 index: LogIndex(entry.index),
                 time: entry.time,
@@ -263,6 +278,7 @@ impl World<'_> {
             return;
         };
         debug_assert!(endpoint >= CLIENTS);
+        let about = self.misdirect(about);
         self.audit_answer(id, about, floor, &answer);
         let reply = match answer {
             Answer::Refused(refused) => Reply::Refused {

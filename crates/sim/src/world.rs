@@ -8,6 +8,7 @@ use everopen_venue::Venue;
 use tempfile::TempDir;
 
 use crate::audit::Audit;
+use crate::canary::Nest;
 use crate::client::Client;
 use crate::faults::Weather;
 use crate::network::Network;
@@ -82,6 +83,7 @@ pub(crate) struct World<'a> {
     /// No more faults: everything must get well.
     pub healing: bool,
     pub violation: Option<Violation>,
+    pub nest: Nest,
     trace: Trace<'a>,
     counts: BTreeMap<&'static str, u64>,
     dir: TempDir,
@@ -95,7 +97,10 @@ impl<'a> World<'a> {
         show: Option<&'a mut dyn FnMut(&str)>,
     ) -> Self {
         let mut random = Random::new(seed);
-        let profile = Profile::draw(&mut random);
+        let mut profile = Profile::draw(&mut random);
+        if let Some(canary) = options.canary {
+            canary.prepare(&mut profile);
+        }
         let voters: BTreeMap<u64, String> = (1..=profile.nodes)
             .map(|node| (node, format!("node-{node}:1")))
             .collect();
@@ -111,6 +116,7 @@ impl<'a> World<'a> {
             operator: Operator::default(),
             healing: false,
             violation: None,
+            nest: Nest::default(),
             trace: Trace::new(show),
             counts: BTreeMap::new(),
             options: options.clone(),
@@ -139,6 +145,7 @@ impl<'a> World<'a> {
             let client = number as usize;
             self.queue.push(1_000, Event::Client { client });
         }
+        self.cut_for_ever();
         self.queue.push(profile.fault_every, Event::Fault);
         self.queue.push(500_000, Event::Operate);
         self.queue.push(1_000_000, Event::Look);

@@ -97,6 +97,13 @@ enum What {
         /// Its number
         node: u64,
     },
+    /// Switch on the next version of the venue's rules, at one entry of the log, if every replica
+    /// knows it (try it with `everopen shadow --activate` first)
+    Activate {
+        /// The version, one above the one in force
+        #[arg(value_name = "VERSION")]
+        rules: u16,
+    },
     /// When a majority is lost for good: show what the survivors have, and with --yes begin a new
     /// cluster with the longest log, its markets in cancel-only. The venue must be stopped
     Recover {
@@ -112,13 +119,6 @@ enum What {
     Reopen {
         /// auction or online
         phase: String,
-    },
-    /// Switch to the next version of the venue's rules, at one entry of the log, once every replica
-    /// knows it
-    Activate {
-        /// The version after the present one
-        #[arg(value_name = "VERSION")]
-        rules: u16,
     },
     /// Measure round trips, disks, clocks and processors, and say what to change
     Doctor {
@@ -198,8 +198,8 @@ pub fn run(cluster: &Cluster) -> Result<()> {
             let question = json!({ "ask": "activate", "version": rules });
             let answer = access.ask_leader(&question, CHANGE)?;
             say!(
-                "version {rules} of the rules holds from entry {} on",
-                table::shown(&answer, "index")
+                "rules {rules} are in force from entry {} on",
+                answer["index"]
             );
             Ok(())
         }

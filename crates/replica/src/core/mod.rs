@@ -9,6 +9,8 @@ mod agree;
 mod apply;
 mod effects;
 mod lead;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -241,7 +243,8 @@ impl Core {
 
     /// A peer's whole state has come, and the message that offered it. False if it is of no use.
     pub fn receive_snapshot(&mut self, message: Message, bytes: bytes::Bytes) -> bool {
-        if self.installing.is_some() || message.get_msg_type() != MessageType::MsgSnapshot {
+        let busy = self.installing.is_some() || self.incoming.is_some();
+        if busy || message.get_msg_type() != MessageType::MsgSnapshot {
             return false;
         }
         let meta = message.get_snapshot().get_metadata();
@@ -266,9 +269,12 @@ impl Core {
             }));
             return false;
         }
-        self.incoming = Some((state, bytes));
-        let taken = self.raw.step(message).is_ok();
+        let stepped = self.raw.step(message).is_ok();
         self.keep_timeout();
+        let taken = stepped && self.raw.raft.raft_log.unstable_snapshot().is_some();
+        if taken {
+            self.incoming = Some((state, bytes));
+        }
         taken
     }
 
@@ -355,11 +361,6 @@ impl Core {
     /// The last entry of its log.
     pub fn last_index(&self) -> u64 {
         self.raw.raft.raft_log.last_index()
-    }
-
-    /// An entry of its log, if it is still kept there.
-    pub fn entry(&self, index: u64) -> Option<&Entry> {
-        self.raw.store().entry(index)
     }
 
     /// The entry before the first one that it keeps.

@@ -72,8 +72,11 @@ impl Bulk {
         }
     }
 
+    /// There is a newer snapshot. One that was begun before a peer's state was taken over is none.
     pub fn set_file(&mut self, file: SnapshotRef) {
-        self.file = Some(file);
+        if self.place().is_none_or(|place| place < file.index) {
+            self.file = Some(file);
+        }
     }
 
     /// By what the newest snapshot is asked for.

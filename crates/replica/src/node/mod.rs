@@ -131,15 +131,20 @@ impl Node {
             let effects = core.turn(Timestamp::ZERO)?;
             writes.extend(effects.writes);
             for step in effects.steps {
-                if let core::Step::Entry(entry) = step {
-                    report.entries_replayed += 1;
-                    report.commands_replayed += entry.commands;
-                    ring.push(follow::Recent::of(&entry));
-                    reader.applied(&Applied {
-                        index: everopen_domain::LogIndex(entry.index),
-                        time: entry.time,
-                        events: &entry.events,
-                    });
+                match step {
+                    core::Step::Entry(entry) => {
+                        report.entries_replayed += 1;
+                        report.commands_replayed += entry.commands;
+                        ring.push(follow::Recent::of(&entry));
+                        reader.applied(&Applied {
+                            index: everopen_domain::LogIndex(entry.index),
+                            time: entry.time,
+                            events: &entry.events,
+                        });
+                    }
+                    // The reader is further when somebody could write it; the next one is not far.
+                    core::Step::Snapshot(_) => core.snapshot_ended(None),
+                    core::Step::Installed { .. } => {}
                 }
             }
             progress(Progress {

@@ -150,11 +150,16 @@ impl Cluster {
     pub fn settled(&self) -> u64 {
         self.wait("all nodes are alike", |cluster| {
             let all = cluster.statuses();
-            all.iter().all(|status| {
-                status["applied"] == all[0]["applied"]
-                    && status["event_hash"] == all[0]["event_hash"]
-                    && status["commit"] == status["applied"]
-            })
+            // What is shown is a moment old; it must be of now.
+            let fresh = cluster.nodes.values().zip(&all);
+            fresh
+                .into_iter()
+                .all(|(node, status)| status["applied"] == node.applied())
+                && all.iter().all(|status| {
+                    status["applied"] == all[0]["applied"]
+                        && status["event_hash"] == all[0]["event_hash"]
+                        && status["commit"] == status["applied"]
+                })
         });
         self.statuses()[0]["applied"].as_u64().expect("a number")
     }

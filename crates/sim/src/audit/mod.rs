@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use everopen_domain::Timestamp;
 use everopen_replica::core::{Answer, Step};
-use everopen_replica::raft::eraftpb::{ConfState, Entry, EntryType};
+use everopen_replica::raft::eraftpb::ConfState;
 use everopen_replica::state::{Became, Digest, State};
 use everopen_venue::Venue;
 use everopen_wire::entry::EntryReader;
@@ -43,10 +43,16 @@ pub(crate) struct Audit {
     pub books: Books,
 }
 
-struct Committed {
+/// An entry as it stands in a replica's log.
+#[derive(Clone, PartialEq, Eq)]
+struct Logged {
     term: u64,
-    kind: EntryType,
+    commands: bool,
     data: Bytes,
+}
+
+struct Committed {
+    entry: Logged,
     digest: Digest,
     /// Events up to it.
     events: u64,
@@ -83,11 +89,9 @@ impl Audit {
     }
 
     /// A replica has applied an entry.
-    fn applied(&mut self, node: u64, entry: &Entry) -> Found {
-        let index = entry.index;
-        let kind = entry.get_entry_type();
+    fn applied(&mut self, node: u64, index: u64, entry: &Logged) -> Found {
         if let Some(first) = self.at(index) {
-            if (first.term, first.kind) != (entry.term, kind) || first.data != entry.data {
+            if first.entry != *entry {
                 return Err((
                     Check::Prefix,
                     format!(
@@ -95,8 +99,8 @@ impl Audit {
                          not of term {} with {} bytes",
                         entry.term,
                         entry.data.len(),
-                        first.term,
-                        first.data.len()
+                        first.entry.term,
+                        first.entry.data.len()
                     ),
                 ));
             }
@@ -112,17 +116,16 @@ impl Audit {
             ));
         }
         if let Some(last) = self.entries.last()
-            && last.term > entry.term
+            && last.entry.term > entry.term
         {
             return Err((Check::Prefix, format!("the term goes back at {index}")));
         }
         self.append(index, entry)
     }
 
-    fn append(&mut self, index: u64, entry: &Entry) -> Found {
-        let kind = entry.get_entry_type();
+    fn append(&mut self, index: u64, entry: &Logged) -> Found {
         let mut events = self.entries.last().map_or(0, |last| last.events);
-        if kind == EntryType::EntryNormal && !entry.data.is_empty() {
+        if entry.commands {
             let unreadable = |text: String| (Check::Prefix, format!("entry {index}: {text}"));
             let reader = EntryReader::new(&entry.data).map_err(|e| unreadable(e.to_string()))?;
             let time = reader.time();
@@ -144,9 +147,7 @@ impl Audit {
             self.shadow.pass(index, entry.term);
         }
         self.entries.push(Committed {
-            term: entry.term,
-            kind,
-            data: entry.data.clone(),
+            entry: entry.clone(),
             digest: self.shadow.digest,
             events,
         });
@@ -257,9 +258,14 @@ impl World<'_> {
     pub fn audit_steps(&mut self, id: u64, p: &Process, steps: &[Step]) {
         for step in steps {
             if let Step::Entry(applied) = step
-                && let Some(entry) = p.core.entry(applied.index)
+                && let Some((term, commands, data)) = p.core.log_entry(applied.index)
             {
-                let found = self.audit.applied(id, entry);
+                let entry = Logged {
+                    term,
+                    commands,
+                    data,
+                };
+                let found = self.audit.applied(id, applied.index, &entry);
                 self.found(found);
             }
         }

@@ -1,0 +1,229 @@
+//! What a core does at moments that are rare in life.
+
+use everopen_journal::{Config as JournalConfig, Durability, Journal};
+use raft::eraftpb::{Entry, MessageType};
+use tempfile::TempDir;
+
+use super::*;
+use crate::disk::Writer;
+use crate::recovery::{Origin, recover};
+
+/// Replica 1 with its disk, and a hand that plays replica 2.
+struct Desk {
+    dir: TempDir,
+    core: Core,
+    writer: Writer,
+    /// Not written yet.
+    writes: Vec<Write>,
+    answers: Vec<(Ticket, Answer)>,
+}
+
+impl Desk {
+    fn new(voters: &[u64]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (core, writer) = Self::start(&dir, voters);
+        Self {
+            dir,
+            core,
+            writer,
+            writes: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    fn start(dir: &TempDir, voters: &[u64]) -> (Core, Writer) {
+        let (mut journal, found) = Journal::open(JournalConfig {
+            segment_bytes: 64 << 10,
+            max_record_bytes: 16 << 10,
+            durability: Durability::Memory,
+            ..JournalConfig::new(dir.path())
+        })
+        .expect("opens");
+        let origin = Origin {
+            node: 1,
+            cluster: [7; 16],
+            voters: voters.iter().map(|node| (*node, String::new())).collect(),
+        };
+        let (recovered, _) = recover(&mut journal, &found, &origin, &mut (), 2).expect("recovered");
+        let core = Core::new(Config::new(1), recovered).expect("starts");
+        (core, Writer::new(journal))
+    }
+
+    /// The process ends, with what its disk has not done, and begins again.
+    fn restart(self, voters: &[u64]) -> Self {
+        let Self {
+            dir, writer, core, ..
+        } = self;
+        drop((writer, core));
+        let (core, writer) = Self::start(&dir, voters);
+        Self {
+            dir,
+            core,
+            writer,
+            writes: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self) -> Vec<Message> {
+        let effects = self.core.turn(Timestamp(1)).expect("goes on");
+        self.writes.extend(effects.writes);
+        self.answers.extend(effects.answers);
+        effects.messages
+    }
+
+    fn write(&mut self) {
+        for write in std::mem::take(&mut self.writes) {
+            self.writer.append(&write).expect("appended");
+            self.writer.commit().expect("committed");
+            self.core.persisted(write.number);
+        }
+    }
+
+    /// Turns and writes until nothing is left; replica 2 votes for 1 and takes what it is sent.
+    fn settle(&mut self) {
+        loop {
+            let messages = self.turn();
+            if messages.is_empty() && self.writes.is_empty() {
+                return;
+            }
+            self.write();
+            for message in messages {
+                self.take(&message);
+            }
+        }
+    }
+
+    fn take(&mut self, message: &Message) {
+        let mut answer = Message::default();
+        (answer.from, answer.to, answer.term) = (2, 1, message.term);
+        let kind = match message.get_msg_type() {
+            MessageType::MsgRequestPreVote => MessageType::MsgRequestPreVoteResponse,
+            MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
+            MessageType::MsgAppend => {
+                answer.index = message.index + message.entries.len() as u64;
+                MessageType::MsgAppendResponse
+            }
+            _ => return,
+        };
+        answer.set_msg_type(kind);
+        self.core.receive(answer);
+    }
+}
+
+fn append(index: u64, first: u64, entries: u64) -> Message {
+    let mut message = Message::default();
+    message.set_msg_type(MessageType::MsgAppend);
+    (message.from, message.to, message.term) = (2, 1, 1);
+    (message.index, message.log_term) = (index, 1);
+    for at in first..first + entries {
+        let mut entry = Entry::default();
+        (entry.index, entry.term) = (at, 1);
+        message.mut_entries().push(entry);
+    }
+    message
+}
+
+#[test]
+fn an_append_whose_entries_do_not_follow_its_index_is_not_taken() {
+    let mut desk = Desk::new(&[1, 2]);
+    desk.core.receive(append(1, 2, 3));
+    desk.settle();
+    assert_eq!(desk.core.last_index(), 4);
+    // Entries 2 to 4 once more, but as if they came after 4.
+    desk.core.receive(append(4, 2, 3));
+    let messages = desk.turn();
+    assert!(messages.is_empty(), "nothing is acknowledged: {messages:?}");
+    assert_eq!(desk.core.last_index(), 4);
+}
+
+#[test]
+fn what_comes_before_a_new_leaders_first_turn_gets_its_own_answer() {
+    let mut desk = Desk::new(&[1]);
+    desk.core.campaign();
+    assert!(desk.core.is_leader());
+    for ticket in 1..=2 {
+        let open = Submission::OpenSession { nonce: ticket };
+        desk.core.submit(ticket, &open).expect("taken");
+    }
+    desk.turn();
+    let open = Submission::OpenSession { nonce: 3 };
+    desk.core.submit(3, &open).expect("taken");
+    desk.settle();
+    let mut opened = Vec::new();
+    for (ticket, answer) in &desk.answers {
+        let Answer::Opened(session) = answer else {
+            panic!("{answer:?}");
+        };
+        opened.push((*ticket, *session));
+    }
+    let sessions = &desk.core.state().sessions;
+    assert_eq!(sessions.len(), 3, "every request is in the log");
+    assert_eq!(
+        opened,
+        [(1, 3 << 16), (2, (3 << 16) + 1), (3, 4 << 16)],
+        "each ticket has the answer to its own request"
+    );
+}
+
+#[test]
+fn a_lone_voters_word_leaves_when_its_vote_is_on_the_disk() {
+    let mut desk = Desk::new(&[1]);
+    desk.core.campaign();
+    desk.settle();
+    let change = MembershipChange::AddLearner {
+        node: 2,
+        address: "two:1".into(),
+    };
+    desk.core.change(9, &change).expect("proposed");
+    desk.settle();
+    let mut desk = desk.restart(&[1]);
+    while !desk.core.members().contains(&2) {
+        desk.turn();
+        desk.write();
+    }
+    desk.core.campaign();
+    assert!(desk.core.is_leader());
+    let messages = desk.turn();
+    assert!(messages.is_empty(), "{messages:?}");
+    desk.write();
+    assert!(!desk.turn().is_empty());
+}
+
+#[test]
+fn a_change_of_membership_is_known_after_a_restart() {
+    let mut desk = Desk::new(&[1]);
+    desk.core.campaign();
+    desk.settle();
+    let change = MembershipChange::AddLearner {
+        node: 2,
+        address: "two:1".into(),
+    };
+    desk.core.change(9, &change).expect("proposed");
+    desk.settle();
+    assert!(desk.core.members().contains(&2));
+    let mut desk = desk.restart(&[1]);
+    desk.turn();
+    assert!(desk.core.members().contains(&2));
+}
+
+#[test]
+fn a_leader_that_was_removed_stops_leading() {
+    let mut desk = Desk::new(&[1, 2]);
+    desk.core.campaign();
+    desk.settle();
+    assert!(desk.core.is_leader());
+    // Another leader's proposal, which this one found in its log.
+    let mut single = raft::eraftpb::ConfChangeSingle::default();
+    single.node_id = 1;
+    single.set_change_type(raft::eraftpb::ConfChangeType::RemoveNode);
+    let mut change = raft::eraftpb::ConfChangeV2::default();
+    change.mut_changes().push(single);
+    let proposed = desk.core.raw.propose_conf_change(Vec::new(), change);
+    assert!(proposed.is_ok());
+    desk.settle();
+    assert_eq!(desk.core.members(), [2]);
+    assert!(!desk.core.is_leader());
+    let refused = desk.core.submit(1, &Submission::OpenSession { nonce: 1 });
+    assert!(refused.is_err());
+}
