@@ -1,5 +1,7 @@
 //! Election, replication, failover, restart, exactly once.
 
+use std::time::{Duration, Instant};
+
 use everopen_domain::{Event, RejectReason};
 use everopen_wire::event;
 use everopen_wire::message::RefusalCode;
@@ -106,6 +108,26 @@ fn a_planned_stop_hands_the_lead_over() {
     assert_ne!(cluster.leader(), leader);
     cluster.start(leader);
     cluster.settled();
+}
+
+#[test]
+fn a_leader_whose_process_ended_is_replaced_without_waiting_for_the_timeout() {
+    let mut cluster = Cluster::new(3);
+    // Two seconds, of the cluster's ticks.
+    cluster.election_ticks = Some(200);
+    for node in 1..=3 {
+        cluster.start(node);
+    }
+    let leader = cluster.leader();
+    cluster.settled();
+    let begun = Instant::now();
+    cluster.kill(leader);
+    cluster.wait("another leads", |cluster| {
+        let mut statuses = cluster.statuses().into_iter();
+        statuses.any(|status| status["role"] == "leader")
+    });
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[test]
