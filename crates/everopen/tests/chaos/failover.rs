@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, replica};
 use crate::nemesis;
 use crate::open_loop::{OpenLoop, Spread};
 use crate::support::{Process, Venue, signal};
-use crate::{agreement, alone, by_suite, pass, until};
+use crate::{agreement, alone, by_suite, number, pass, until};
 
 /// The longest that trading may pause for a leader that was killed, at the 99th percentile.
 const KILL_MOST: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = crate::folder();
         let venue = Venue::start(folder.path(), &["--replicas", "3"]).expect("start");
         let cluster = Cluster::of(&venue, folder.path());
         cluster.wait_until_whole();
@@ -58,7 +58,7 @@ impl Bench {
 #[test]
 fn a_killed_leader_is_replaced_within_a_second() {
     let _alone = alone();
-    let kills = by_suite(5, 100);
+    let kills = number("EVEROPEN_LEADER_KILLS", by_suite(5, 100));
     let bench = Bench::start();
     let mut moments = Vec::new();
     for _ in 0..kills {

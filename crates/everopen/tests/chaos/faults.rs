@@ -13,7 +13,7 @@ fn clients_see_one_linear_history_whatever_is_killed_or_stopped() {
     let _alone = alone();
     let seed = seed();
     let time = by_suite(Duration::from_secs(10), Duration::from_secs(240));
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let dir = folder.path();
     let venue = Venue::start(dir, &["--replicas", "3"]).expect("start");
     let cluster = Cluster::of(&venue, dir);

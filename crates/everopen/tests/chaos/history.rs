@@ -17,6 +17,8 @@ use crate::{Random, pass};
 const DOORS: u32 = 3;
 /// Clients at each door.
 const CLIENTS: u32 = 2;
+/// Clients at all doors.
+pub const CLIENTS_IN_ALL: usize = (DOORS * CLIENTS) as usize;
 /// Accounts are used for so long, then others: a history that has ended is quickly checked.
 const SPAN: Duration = Duration::from_secs(3);
 /// The longest pause of a client between two operations.

@@ -9,10 +9,13 @@ mod cluster;
 mod door;
 mod failover;
 mod faults;
+mod fleet;
 mod history;
 mod money;
 mod nemesis;
 mod open_loop;
+mod partitions;
+mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -63,13 +66,26 @@ fn by_suite<T>(ordinary: T, long: T) -> T {
     if is_long() { long } else { ordinary }
 }
 
+/// A number that the environment may set.
+fn number(name: &str, otherwise: u64) -> u64 {
+    let told = std::env::var(name).ok();
+    told.and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// A folder for a test's data, removed after it unless `EVEROPEN_KEEP` is set.
+fn folder() -> tempfile::TempDir {
+    let mut folder = tempfile::tempdir().expect("a folder");
+    if std::env::var_os("EVEROPEN_KEEP").is_some() {
+        println!("kept: {}", folder.path().display());
+        folder.disable_cleanup(true);
+    }
+    folder
+}
+
 /// The seed of this run, told so that it can be repeated.
 fn seed() -> u64 {
-    let told = std::env::var("EVEROPEN_SEED").ok();
-    let seed = told.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.unwrap_or_default().as_nanos() as u64
-    });
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = number("EVEROPEN_SEED", since.unwrap_or_default().as_nanos() as u64);
     println!("EVEROPEN_SEED={seed}");
     seed
 }

@@ -2,8 +2,9 @@
 
 use everopen_client::{Client, Outcome, Refusal};
 use everopen_domain::{
-    Amount, AssetId, ClientOrderId, Command, Event, Instrument, InstrumentId, InstrumentLimits,
-    MemberId, NewOrder, OrderType, Price, Quantity, Reference, Side, TimeInForce, TradingPhase,
+    Amount, AssetId, ClientOrderId, Command, Event, FeeScheduleId, FeeTiers, Instrument,
+    InstrumentId, InstrumentLimits, MemberId, NewOrder, OrderType, Price, Quantity, Rate,
+    Reference, Side, TimeInForce, TradingPhase,
 };
 
 use crate::until;
@@ -87,13 +88,22 @@ pub fn fund(client: &Client, members: &[MemberId]) {
 /// What a gateway does for a new venue: assets and a market.
 pub fn open_market(client: &Client) {
     let code = |text: &str| text.parse().expect("a code");
-    let mut commands: Vec<Command> = ["USD", "BTC", "ETH", "SOL"]
+    let mut commands: Vec<Command> = [("USD", 10), ("BTC", 8), ("ETH", 8), ("SOL", 8)]
         .into_iter()
-        .map(|asset| Command::AddAsset {
+        .map(|(asset, decimals)| Command::AddAsset {
             code: code(asset),
-            decimals: 10,
+            decimals,
         })
         .collect();
+    let mut tiers = FeeTiers {
+        len: 1,
+        ..FeeTiers::default()
+    };
+    tiers.tiers[0].taker = Rate(6_000);
+    commands.push(Command::SetFeeSchedule {
+        schedule: FeeScheduleId(0),
+        tiers,
+    });
     commands.push(Command::AddInstrument {
         instrument: Instrument {
             base: AssetId(1),
@@ -113,5 +123,7 @@ pub fn open_market(client: &Client) {
         instrument: InstrumentId(0),
         phase: TradingPhase::Online,
     });
-    sure(client, &commands);
+    let events = sure(client, &commands).events;
+    let refused = |event: &&Event| matches!(event, Event::CommandRejected { .. });
+    assert!(events.iter().find(refused).is_none(), "{events:?}");
 }

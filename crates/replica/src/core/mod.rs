@@ -8,6 +8,7 @@
 mod agree;
 mod apply;
 mod effects;
+mod elect;
 mod lead;
 #[cfg(test)]
 mod tests;

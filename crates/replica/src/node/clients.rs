@@ -75,7 +75,11 @@ impl Inner {
         code: RefusalCode,
         retry_after_ms: u32,
     ) {
-        let leader = self.core.leader().unwrap_or(0);
+        // One that can't be reached from here leads no more, most likely.
+        let reached = |leader: &u64| {
+            *leader == self.config.node || self.peers.get(leader).is_some_and(|peer| peer.open)
+        };
+        let leader = self.core.leader().filter(reached).unwrap_or(0);
         let nodes = &self.core.state().nodes;
         let address = nodes.get(&leader).map_or("", String::as_str);
         self.outbox.push(

@@ -117,6 +117,7 @@ impl Inner {
         peer.retry_at = Some(Instant::now() + peer.retry_after);
         if was_open {
             self.core.report_unreachable(node);
+            self.core.lost_contact(node);
             // What was on its way to it as a snapshot will not be acknowledged.
             self.core.report_snapshot(node, false);
         }

@@ -24,6 +24,7 @@ pub struct Cluster {
     pub voters: BTreeMap<u64, String>,
     pub nodes: BTreeMap<u64, Node>,
     pub snapshot_every_bytes: u64,
+    pub election_ticks: Option<usize>,
     pub cluster: [u8; 16],
 }
 
@@ -36,6 +37,7 @@ impl Cluster {
             voters: BTreeMap::new(),
             nodes: BTreeMap::new(),
             snapshot_every_bytes: 64 << 20,
+            election_ticks: None,
             cluster: CLUSTER,
         };
         for node in 1..=size {
@@ -75,6 +77,9 @@ impl Cluster {
             config.voters.clone_from(&self.voters);
         }
         config.core.snapshot_every_bytes = self.snapshot_every_bytes;
+        if let Some(ticks) = self.election_ticks {
+            config.core.election_ticks = ticks;
+        }
         config
     }
 
@@ -190,7 +195,7 @@ pub enum Reply {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let mut hub = Hub::new(Limits::default(), Security::Plain).expect("a hub");
+        let mut hub = Hub::new(Limits::within_a_cluster(), Security::Plain).expect("a hub");
         let conn = hub.dial(address, Name::Node(1));
         let mut client = Self {
             hub,

@@ -1,0 +1,97 @@
+//! A test in namespaces of its own: network, mounts and process ids that end with it, whatever
+//! becomes of it, and that nobody else sees. Needs no root where users may make namespaces.
+
+use std::process::{Command, Stdio};
+
+const INSIDE: &str = "EVEROPEN_TEST_INSIDE";
+
+/// What a test needs of its sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Networks between namespaces.
+    Network,
+}
+
+/// Whether this is the inside. Outside, the test `name` is run again inside; where the system does
+/// not allow that, it is left out with a line that says so.
+pub fn is_inside(name: &str, needs: Needs) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let Some(flags) = allowed(needs) else {
+        let what = match needs {
+            Needs::Network => {
+                "may not make networks between namespaces, or has no `ip` (Debian: iproute2)"
+            }
+        };
+        println!("left out: {name} (this user {what})");
+        return false;
+    };
+    let this = std::env::current_exe().expect("this program");
+    let status = unshare(flags)
+        .arg(this)
+        .args([name, "--exact", "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("run the test inside");
+    assert!(
+        status.success(),
+        "{name} failed inside its namespaces: {status}"
+    );
+    false
+}
+
+/// The flags with which a sandbox can be made here.
+fn allowed(needs: Needs) -> Option<&'static [&'static str]> {
+    let script = match needs {
+        Needs::Network => {
+            "mount -t tmpfs tmpfs /run && ip netns add probe && ip link add probe type bridge \
+             && ip link add probe0 type veth peer name probe1 netns probe"
+        }
+    };
+    let ways: [&[&str]; 2] = [&["--user", "--map-root-user"], &[]];
+    ways.into_iter().find(|flags| {
+        let mut command = unshare(flags);
+        command.args(["sh", "-c", script]);
+        let tried = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    })
+}
+
+fn unshare(flags: &[&str]) -> Command {
+    // All of it ends when the test does, in whatever way.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--", "unshare"])
+        .args(flags)
+        .args([
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .env("PATH", path())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Where `ip` is, also for users whose path leaves it out.
+fn path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin")
+}
+
+/// Runs a command inside that must succeed.
+pub fn run(words: &str) {
+    let mut words = words.split_whitespace();
+    let mut command = Command::new(words.next().expect("a command"));
+    let output = command.args(words).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
