@@ -6,6 +6,7 @@
 
 mod agreement;
 mod cluster;
+mod disks;
 mod door;
 mod failover;
 mod faults;

@@ -32,7 +32,7 @@ pub fn is_inside(name: &str, needs: Needs) -> bool {
         return false;
     };
     let this = std::env::current_exe().expect("this program");
-    let status = unshare(flags)
+    let status = unshare(needs, flags)
         .arg(this)
         .args([name, "--exact", "--nocapture"])
         .env(INSIDE, "1")
@@ -56,29 +56,25 @@ fn allowed(needs: Needs) -> Option<&'static [&'static str]> {
     };
     let ways: [&[&str]; 2] = [&["--user", "--map-root-user"], &[]];
     ways.into_iter().find(|flags| {
-        let mut command = unshare(flags);
+        let mut command = unshare(needs, flags);
         command.args(["sh", "-c", script]);
         let tried = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         tried.is_ok_and(|status| status.success())
     })
 }
 
-fn unshare(flags: &[&str]) -> Command {
+fn unshare(needs: Needs, flags: &[&str]) -> Command {
     // All of it ends when the test does, in whatever way.
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args(flags)
-        .args([
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .env("PATH", path())
         .stdin(Stdio::null());
+    if needs == Needs::Network {
+        command.arg("--net");
+    }
     command
 }
 
