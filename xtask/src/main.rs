@@ -7,6 +7,7 @@ mod packages;
 mod process;
 mod python;
 mod report;
+mod sim;
 mod suite;
 mod tidy;
 mod workspace;
@@ -31,6 +32,8 @@ enum Command {
     Bench(bench::Options),
     /// Fuzz one target with coverage guidance, or list the targets.
     Fuzz(fuzz::Options),
+    /// Run simulated clusters through faults for hours, until one is not well.
+    Sim(sim::Options),
     /// Make the Python environment of the conformance suite and print its interpreter.
     Python,
     /// Check the commands and links in the documents against the built program.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Python => python::environment().map(|python| {
             println!("{}", python.display());
             true

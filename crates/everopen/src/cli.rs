@@ -26,6 +26,8 @@ pub enum Command {
     /// Run this program's rules over a live log, beside the replicas, and report the first event
     /// that differs
     Shadow(crate::shadow::Arguments),
+    /// Run a simulated cluster through the faults of a seed and audit it
+    Sim(crate::sim::Arguments),
     /// Drive recorded order flow (ITCH 5.0, LOBSTER, Bitstamp CSV; gz, xz or plain) through a venue
     Replay(Replay),
     /// Members and their API keys

@@ -14,6 +14,7 @@ mod node;
 mod progress;
 mod replay;
 mod shadow;
+mod sim;
 mod telemetry;
 mod tether;
 mod up;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         cli::Command::Gateway(args) => gateway::run(args),
         cli::Command::Cluster(args) => cluster::run(args),
         cli::Command::Shadow(args) => shadow::run(args),
+        cli::Command::Sim(args) => sim::perform(args),
         cli::Command::Replay(args) => replay::run(args),
         cli::Command::Member(command) => member::run(command),
         cli::Command::Admin(args) => admin::perform(&args.data.dir, &args.action).map(|answer| {

@@ -49,7 +49,7 @@ impl World<'_> {
         };
         if failing {
             self.say(format_args!("node {id}: a commit fails"));
-            self.count("commits failed");
+            self.inject("commits failed");
             self.tear(id, p);
             return self.restart_later(id, 10_000, 2_000_000);
         }
@@ -97,18 +97,35 @@ impl World<'_> {
         node.process = None;
         let dir = node.dir.clone();
         let count = p.writing;
+        if p.job.is_some() && self.random.chance(500) {
+            // Half of a snapshot.
+            let name = format!("{:020}.unfinished", self.random.below(1_000));
+            let written = fs::write(dir.join(name), [7; 100]);
+            assert!(written.is_ok(), "the temporary folder takes no more files");
+        }
         if count > 0 {
             let before = newest_segment(&dir);
-            let mut installs = Vec::new();
+            let mut installs = false;
             for write in p.writes.drain(..count) {
-                installs.extend(write.install.as_ref().map(|install| install.place));
+                if let Some(install) = &write.install {
+                    installs = true;
+                    if self.random.chance(500) {
+                        // The record is there, the state not yet.
+                        let journal = p.writer.journal();
+                        let put = journal.append(&install.record).is_ok();
+                        let put = put && journal.commit().is_ok();
+                        assert!(put, "the temporary folder takes no more files");
+                        self.count("states half taken over");
+                        break;
+                    }
+                }
                 if !matches!(p.writer.append(&write), Ok(Wrote::Whole)) {
                     break;
                 }
             }
             let committed = p.writer.commit().is_ok();
             drop(p);
-            if committed && installs.is_empty() {
+            if committed && !installs {
                 self.tear_last_frame(&dir, before);
                 self.count("writes torn");
             }

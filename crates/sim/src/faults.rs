@@ -63,12 +63,12 @@ impl World<'_> {
             Fault::OneWay => {
                 if let Some(to) = self.random.pick(&ids).filter(|to| *to != id) {
                     self.say(format_args!("network: {id} does not reach {to}"));
-                    self.count("one-way cuts");
+                    self.inject("one-way cuts");
                     self.network.cuts.insert((id, to), now + lasts);
                 }
             }
             Fault::Weather => {
-                self.count("storms");
+                self.inject("storms");
                 self.weather = Weather {
                     until: now + lasts,
                     loss: self.random.below(400),
@@ -86,7 +86,7 @@ impl World<'_> {
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.clock += if back { -jump } else { jump };
                     node.clock = node.clock.clamp(-SKEW_MAX, SKEW_MAX);
-                    self.count("clock jumps");
+                    self.inject("clock jumps");
                 }
             }
             // The operator's.
@@ -106,7 +106,7 @@ impl World<'_> {
             _ => node.failing = true,
         }
         self.say(format_args!("node {id}: {fault:?} for {lasts}"));
-        self.count(match fault {
+        self.inject(match fault {
             Fault::Pause => "pauses",
             Fault::SlowDisk => "slow disks",
             Fault::FullDisk => "full disks",
@@ -133,7 +133,7 @@ impl World<'_> {
             .map(|(end, _)| *end)
             .collect();
         self.say(format_args!("network: {alone:?} are cut off for {lasts}"));
-        self.count("partitions");
+        self.inject("partitions");
     }
 
     fn kill(&mut self, id: u64) {
@@ -142,7 +142,7 @@ impl World<'_> {
         };
         if node.process.take().is_some() {
             self.say(format_args!("node {id}: is killed"));
-            self.count("kills");
+            self.inject("kills");
             self.restart_later(id, 1_000, 5_000_000);
         }
     }
@@ -153,7 +153,7 @@ impl World<'_> {
         };
         if let Some(process) = node.process.take() {
             self.say(format_args!("node {id}: loses power"));
-            self.count("power cuts");
+            self.inject("power cuts");
             self.tear(id, process);
             self.restart_later(id, 1_000, 5_000_000);
         }
@@ -199,10 +199,18 @@ impl World<'_> {
             node.logic_max = node.logic_max.max(release);
         }
         if let Some(mut p) = node.process.take() {
+            // Now and then somebody starts an old release, which must not go on with new rules.
+            let old = self.profile.faults.contains(&Fault::Upgrade)
+                && self.audit.logic() > 1
+                && self.random.chance(100);
+            if old {
+                node.logic_max = 1;
+                self.inject("old releases started");
+            }
             self.finish_writes(id, &mut p);
             drop(p);
             self.say(format_args!("node {id}: stops"));
-            self.count("stops");
+            self.inject("stops");
             self.move_money(id);
             self.restart_later(id, 1_000, 1_000_000);
         }
@@ -240,7 +248,7 @@ impl World<'_> {
         let written = fs::write(dir.join(&name), &bytes);
         assert!(written.is_ok(), "the temporary folder takes no more files");
         self.say(format_args!("node {id}: a bit of {name} flips at {at}"));
-        self.count("bits flipped");
+        self.inject("bits flipped");
         self.restart_later(id, 1_000, 100_000);
     }
 

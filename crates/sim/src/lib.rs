@@ -24,17 +24,18 @@ mod process;
 mod profile;
 mod queue;
 mod random;
+mod report;
 mod trace;
 mod turn;
 mod violation;
 mod workload;
 mod world;
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use canary::Canary;
 pub use profile::Fault;
+pub use report::Report;
 pub use violation::{Check, Violation};
 use world::World;
 
@@ -60,23 +61,6 @@ impl Default for Options {
             silent: false,
         }
     }
-}
-
-/// What a run has to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// A hash of everything that happened.
-    pub trace_hash: u128,
-    /// Microseconds of simulated time.
-    pub simulated_us: u64,
-    /// The last committed entry.
-    pub committed: u64,
-    /// How often what happened.
-    pub counts: BTreeMap<&'static str, u64>,
-    /// What must not have happened; none if all is well.
-    pub violation: Option<Violation>,
 }
 
 /// Runs the world of a seed.

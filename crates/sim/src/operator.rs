@@ -156,7 +156,7 @@ impl World<'_> {
 
     fn change(&mut self, core: &mut Core, ticket: u64, change: &MembershipChange) {
         if core.change(ticket, change).is_ok() {
-            self.count("membership changes");
+            self.inject("membership changes");
         }
     }
 
@@ -197,7 +197,7 @@ impl World<'_> {
             let to = self.random.pick(&voters);
             if p.core.transfer(to).is_ok() {
                 self.say(format_args!("operator: {leader} hands the lead to {to:?}"));
-                self.count("transfers");
+                self.inject("transfers");
             }
         } else if moves && self.random.chance(200) {
             let victim = self.random.pick(&members);
@@ -262,7 +262,7 @@ impl World<'_> {
             self.say(format_args!(
                 "operator: brings the new release to node {id}"
             ));
-            self.count("releases replaced");
+            self.inject("releases replaced");
             self.operator.upgrade = Some((id, version));
         }
     }

@@ -86,6 +86,8 @@ pub(crate) struct World<'a> {
     pub nest: Nest,
     trace: Trace<'a>,
     counts: BTreeMap<&'static str, u64>,
+    faults: u64,
+    events: u64,
     dir: TempDir,
 }
 
@@ -119,6 +121,8 @@ impl<'a> World<'a> {
             nest: Nest::default(),
             trace: Trace::new(show),
             counts: BTreeMap::new(),
+            faults: 0,
+            events: 0,
             options: options.clone(),
             voters,
             profile,
@@ -158,20 +162,19 @@ impl<'a> World<'a> {
 
     /// Lets things happen until the faults are over and everything works again.
     pub fn run(&mut self) {
-        let mut steps = 0;
         let mut deadline = u64::MAX;
         while self.violation.is_none() {
             let Some((at, event)) = self.queue.pop() else {
                 return;
             };
             self.now = at;
-            steps += 1;
+            self.events += 1;
             self.happen(event);
-            if steps >= self.options.steps && !self.healing {
+            if self.events >= self.options.steps && !self.healing {
                 self.heal();
                 deadline = self.now + HEALING;
             }
-            if self.healing && steps % 64 == 0 && self.is_well() {
+            if self.healing && self.events.is_multiple_of(64) && self.is_well() {
                 self.say(format_args!("all is well"));
                 return self.audit_end();
             }
@@ -308,6 +311,12 @@ impl<'a> World<'a> {
         *self.counts.entry(what).or_default() += 1;
     }
 
+    /// Counts something that goes wrong.
+    pub fn inject(&mut self, what: &'static str) {
+        self.faults += 1;
+        self.count(what);
+    }
+
     /// A checker has found something. The first thing found is what counts.
     pub fn fail(&mut self, check: Check, text: String) {
         if self.violation.is_none() && !self.options.without.contains(&check) {
@@ -320,6 +329,8 @@ impl<'a> World<'a> {
         Report {
             seed,
             trace_hash: self.trace.hash(),
+            events: self.events,
+            faults: self.faults,
             simulated_us: self.now,
             committed: self.audit.committed(),
             counts: self.counts,

@@ -108,6 +108,13 @@ const ROOMS: &[Room] = &[
         may: &["domain", "views"],
         outside: None,
     },
+    // Drives the real rooms below it; `everopen` shows it to people.
+    Room {
+        name: "sim",
+        floor: 4,
+        may: &["domain", "wire", "journal", "venue", "replica"],
+        outside: None,
+    },
     Room {
         name: "everopen",
         floor: 5,
@@ -123,6 +130,7 @@ const ROOMS: &[Room] = &[
             "orderflow",
             "views",
             "replica",
+            "sim",
             "client",
             "gateway",
         ],

@@ -1,3 +1,5 @@
+//! Histories that are linearizable and histories that are not, small ones by hand and many by chance.
+
 use super::*;
 
 const STEPS: u64 = 1_000_000;
