@@ -12,6 +12,7 @@ mod failover;
 mod faults;
 mod fleet;
 mod history;
+mod metronome;
 mod money;
 mod nemesis;
 mod open_loop;
