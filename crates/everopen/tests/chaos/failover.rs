@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cluster::{Cluster, replica};
+use crate::metronome::Metronome;
 use crate::nemesis;
-use crate::open_loop::{OpenLoop, Spread};
+use crate::open_loop::{OpenLoop, Outcome, Spread};
 use crate::support::{Process, Venue, signal};
 use crate::{agreement, alone, by_suite, number, pass, until};
 
@@ -21,6 +22,7 @@ struct Bench {
     venue: Venue,
     cluster: Cluster,
     load: OpenLoop,
+    metronome: Metronome,
 }
 
 impl Bench {
@@ -31,11 +33,13 @@ impl Bench {
         cluster.wait_until_whole();
         let load = OpenLoop::start(&cluster);
         load.wait_past(Instant::now());
+        let metronome = Metronome::start(folder.path());
         Self {
             folder,
             venue,
             cluster,
             load,
+            metronome,
         }
     }
 
@@ -113,7 +117,14 @@ fn a_leader_that_hands_over_is_hardly_missed() {
         pass(Duration::from_millis(50));
     }
     let outcome = bench.load.finish(&bench.cluster);
-    report("transfer of the lead by an operator", &outcome, &moments);
+    let kept_time = bench.metronome.kept_time();
+    report(
+        "transfer of the lead by an operator",
+        &outcome,
+        &moments,
+        kept_time,
+    );
+    outcome.tell();
     nemesis::no_process_failed(bench.folder.path());
 }
 
@@ -134,16 +145,27 @@ fn replicas_are_replaced_one_by_one_under_load() {
             let moments = if led { &mut leaders } else { &mut followers };
             moments.push((from, Instant::now()));
         }
-        // Whoever came last does not lead: the next round would meet no leader.
     }
     let outcome = bench.load.finish(&bench.cluster);
-    report("SIGTERM of the leader, replaced", &outcome, &leaders);
-    report("SIGTERM of a follower, replaced", &outcome, &followers);
+    let kept_time = bench.metronome.kept_time();
+    report(
+        "SIGTERM of the leader, replaced",
+        &outcome,
+        &leaders,
+        kept_time,
+    );
+    report(
+        "SIGTERM of a follower, replaced",
+        &outcome,
+        &followers,
+        kept_time,
+    );
+    outcome.tell();
     nemesis::no_process_failed(bench.folder.path());
     agreement::logs_are_sound(bench.venue, bench.folder.path());
 }
 
-fn report(what: &str, outcome: &crate::open_loop::Outcome, moments: &[(Instant, Instant)]) {
+fn report(what: &str, outcome: &Outcome, moments: &[(Instant, Instant)], kept_time: bool) {
     let gaps = moments
         .iter()
         .map(|(from, to)| outcome.longest_gap(*from, *to));
@@ -152,11 +174,12 @@ fn report(what: &str, outcome: &crate::open_loop::Outcome, moments: &[(Instant, 
     println!("  {gaps:?}");
     let spread = Spread::of(&mut gaps);
     println!("  {spread}");
-    outcome.tell();
-    assert_eq!(
-        outcome.unacknowledged(),
-        0,
-        "a patient client is never refused"
-    );
-    assert!(spread.p50 <= TRANSFER_MOST, "{what}: {spread}");
+    if kept_time {
+        assert_eq!(
+            outcome.unacknowledged(),
+            0,
+            "a patient client is never refused"
+        );
+        assert!(spread.p50 <= TRANSFER_MOST, "{what}: {spread}");
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -17,27 +17,40 @@ use crate::until;
 pub const SIZE: u64 = 3;
 const ID: &str = "65766572206368616f7320746573742e";
 
+/// How a fleet is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// Each in a [`Network`] of their own, and with snapshots often.
+    InNetwork,
+    /// On the loopback, with all of the log kept.
+    WholeLog,
+}
+
 /// The replicas.
 pub struct Fleet {
     dir: PathBuf,
-    in_network: bool,
+    setup: Setup,
+    addresses: BTreeMap<u64, SocketAddr>,
     running: BTreeMap<u64, Child>,
 }
 
 impl Fleet {
-    /// Writes their files and starts them, in network namespaces if there is such a network.
-    pub fn start(dir: &Path, in_network: bool) -> Self {
+    /// Writes their files and starts them.
+    pub fn start(dir: &Path, setup: Setup) -> Self {
         let tls = dir.join("tls");
         let authority = Authority::open_or_create(&tls.join("authority")).expect("an authority");
         authority
             .issue(&Name::Operator, &tls)
             .expect("a certificate");
-        let peers: String = (1..=SIZE)
-            .map(|id| {
-                let address = address(id, in_network);
-                format!("[[nodes]]\nid = {id}\naddress = \"{address}\"\n")
-            })
+        let addresses = addresses(setup);
+        let peers: String = addresses
+            .iter()
+            .map(|(id, address)| format!("[[nodes]]\nid = {id}\naddress = \"{address}\"\n"))
             .collect();
+        let log = match setup {
+            Setup::InNetwork => "snapshot_every_mib = 1",
+            Setup::WholeLog => "keep_log = true",
+        };
         for id in 1..=SIZE {
             let files = authority
                 .issue(&Name::Node(id), &tls)
@@ -45,18 +58,16 @@ impl Fleet {
             let folder = dir.join(format!("node-{id}"));
             std::fs::create_dir_all(&folder).expect("a folder");
             let text = format!(
-                "node = {id}\ncluster = \"{ID}\"\nlisten = \"{}\"\nsegment_mib = 2\nsnapshot_every_mib = 1\n\n\
+                "node = {id}\ncluster = \"{ID}\"\nlisten = \"{}\"\nsegment_mib = 2\n{log}\n\n\
                  [tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n\n{peers}",
-                address(id, in_network),
-                files.ca,
-                files.cert,
-                files.key,
+                addresses[&id], files.ca, files.cert, files.key,
             );
             std::fs::write(folder.join("node.toml"), text).expect("a file");
         }
         let mut fleet = Self {
             dir: dir.to_path_buf(),
-            in_network,
+            setup,
+            addresses,
             running: BTreeMap::new(),
         };
         (1..=SIZE).for_each(|id| fleet.run(id));
@@ -65,7 +76,7 @@ impl Fleet {
 
     /// The way to them.
     pub fn cluster(&self) -> Cluster {
-        let nodes = (1..=SIZE).map(|id| (id, address(id, self.in_network)));
+        let nodes = self.addresses.iter().map(|(id, address)| (*id, *address));
         Cluster::new(nodes.collect(), &self.dir.join("tls"))
     }
 
@@ -78,7 +89,7 @@ impl Fleet {
             .open(folder.join("node.log"))
             .expect("a log");
         let program = env!("CARGO_BIN_EXE_everopen");
-        let mut command = if self.in_network {
+        let mut command = if self.setup == Setup::InNetwork {
             let mut command = Command::new("ip");
             command.args(["netns", "exec", &format!("n{id}"), program]);
             command
@@ -124,13 +135,16 @@ impl Drop for Fleet {
     }
 }
 
-fn address(id: u64, in_network: bool) -> SocketAddr {
-    // Inside a sandbox every port of the loopback is free.
-    let text = match in_network {
-        true => format!("10.77.0.{id}:7000"),
-        false => format!("127.0.0.1:{}", 7_000 + id),
+/// Where replicas listen: in namespaces of their own, or on ports that are free now.
+fn addresses(setup: Setup) -> BTreeMap<u64, SocketAddr> {
+    let free: Vec<TcpListener> = (1..=SIZE)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
+        .collect();
+    let address = |id: u64| match setup {
+        Setup::InNetwork => SocketAddr::from(([10, 77, 0, id as u8], 7_000)),
+        Setup::WholeLog => free[id as usize - 1].local_addr().expect("an address"),
     };
-    text.parse().expect("an address")
+    (1..=SIZE).map(|id| (id, address(id))).collect()
 }
 
 /// A network in which each replica has its own namespace, and clients are outside of all.

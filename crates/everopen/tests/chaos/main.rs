@@ -6,11 +6,13 @@
 
 mod agreement;
 mod cluster;
+mod disks;
 mod door;
 mod failover;
 mod faults;
 mod fleet;
 mod history;
+mod metronome;
 mod money;
 mod nemesis;
 mod open_loop;

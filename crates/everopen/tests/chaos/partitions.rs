@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
-use crate::fleet::{self, Fleet, Network};
+use crate::fleet::{self, Fleet, Network, Setup};
 use crate::history::{self, Clients};
 use crate::sandbox::{self, Needs};
 use crate::{Random, alone, by_suite, money, pass, seed, until};
@@ -63,7 +63,7 @@ fn clients_see_one_linear_history_whoever_is_cut_off() {
     let time = by_suite(Duration::from_secs(10), Duration::from_secs(240));
     let folder = crate::folder();
     let network = Network::new();
-    let mut fleet = Fleet::start(folder.path(), true);
+    let mut fleet = Fleet::start(folder.path(), Setup::InNetwork);
     let cluster = fleet.cluster();
     fleet::whole(&mut fleet, &cluster);
     money::open_market(&cluster.client(crate::PATIENCE));

@@ -1,6 +1,7 @@
 //! A test in namespaces of its own: network, mounts and process ids that end with it, whatever
 //! becomes of it, and that nobody else sees. Needs no root where users may make namespaces.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 const INSIDE: &str = "EVEROPEN_TEST_INSIDE";
@@ -10,6 +11,8 @@ const INSIDE: &str = "EVEROPEN_TEST_INSIDE";
 pub enum Needs {
     /// Networks between namespaces.
     Network,
+    /// File systems of a chosen size.
+    Mounts,
 }
 
 /// Whether this is the inside. Outside, the test `name` is run again inside; where the system does
@@ -23,12 +26,13 @@ pub fn is_inside(name: &str, needs: Needs) -> bool {
             Needs::Network => {
                 "may not make networks between namespaces, or has no `ip` (Debian: iproute2)"
             }
+            Needs::Mounts => "may not mount a tmpfs",
         };
         println!("left out: {name} (this user {what})");
         return false;
     };
     let this = std::env::current_exe().expect("this program");
-    let status = unshare(flags)
+    let status = unshare(needs, flags)
         .arg(this)
         .args([name, "--exact", "--nocapture"])
         .env(INSIDE, "1")
@@ -48,32 +52,29 @@ fn allowed(needs: Needs) -> Option<&'static [&'static str]> {
             "mount -t tmpfs tmpfs /run && ip netns add probe && ip link add probe type bridge \
              && ip link add probe0 type veth peer name probe1 netns probe"
         }
+        Needs::Mounts => "mount -t tmpfs tmpfs /mnt",
     };
     let ways: [&[&str]; 2] = [&["--user", "--map-root-user"], &[]];
     ways.into_iter().find(|flags| {
-        let mut command = unshare(flags);
+        let mut command = unshare(needs, flags);
         command.args(["sh", "-c", script]);
         let tried = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         tried.is_ok_and(|status| status.success())
     })
 }
 
-fn unshare(flags: &[&str]) -> Command {
+fn unshare(needs: Needs, flags: &[&str]) -> Command {
     // All of it ends when the test does, in whatever way.
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args(flags)
-        .args([
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .env("PATH", path())
         .stdin(Stdio::null());
+    if needs == Needs::Network {
+        command.arg("--net");
+    }
     command
 }
 
@@ -94,4 +95,14 @@ pub fn run(words: &str) {
         "{command:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// A file system of that many MiB in a new folder.
+pub fn small_disk(folder: PathBuf, mib: u32) -> PathBuf {
+    std::fs::create_dir_all(&folder).expect("a folder");
+    run(&format!(
+        "mount -t tmpfs -o size={mib}m tmpfs {}",
+        folder.display()
+    ));
+    folder
 }

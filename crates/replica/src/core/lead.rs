@@ -387,6 +387,7 @@ impl Core {
 
     fn begin_lead(&mut self, term: u64) {
         self.led_term = Some(term);
+        self.effects.notices.push(format!("leads in term {term}"));
         self.tick_pending = false;
         // Time must not go back behind what is in the log and not applied yet.
         for index in self.state.index + 1..=self.raw.store().last_index() {
@@ -461,7 +462,10 @@ impl Core {
     }
 
     fn end_lead(&mut self) {
-        self.led_term = None;
+        if let Some(term) = self.led_term.take() {
+            let notice = format!("leads no longer, after term {term}");
+            self.effects.notices.push(notice);
+        }
         self.tick_pending = false;
         let unknown = Refused::new(RefusalCode::OutcomeUnknown);
         let waiting: Vec<Ticket> = self

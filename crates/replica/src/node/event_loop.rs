@@ -13,6 +13,7 @@ use everopen_rpc::{ConnId, Event, Hub, SendError};
 use everopen_wire::message::{Message, PROTOCOL, RefusalCode, Role};
 
 use super::follow::{Follow, Recent, Ring};
+use super::handover::Handover;
 use super::peers::Peer;
 use super::publisher::{Publication, Published};
 use super::tickets::Tickets;
@@ -22,11 +23,6 @@ use crate::recovery::Fault;
 
 /// Entries that may wait for the publisher before nothing more is read from the network.
 const BACKLOG_MAX: usize = 16_384;
-/// How long a leader that stops waits for another to take over.
-const HANDOVER: Duration = Duration::from_millis(1_500);
-/// How long it looks for one that could: some of its heartbeats.
-const SUCCESSOR: Duration = Duration::from_millis(120);
-
 /// Who is at the other end of a connection.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -97,7 +93,7 @@ pub(super) struct Inner {
     pub scratch: Vec<u8>,
     last_tick: Instant,
     last_chores: Instant,
-    stopping: Option<Instant>,
+    pub handover: Handover,
 }
 
 impl EventLoop {
@@ -136,7 +132,7 @@ impl EventLoop {
             scratch: Vec::new(),
             last_tick: now,
             last_chores: now,
-            stopping: None,
+            handover: Handover::default(),
         };
         Self { hub, inner }
     }
@@ -428,38 +424,7 @@ impl Inner {
             self.ping_peers();
             self.show(None);
         }
-        self.begin_to_stop(now);
-    }
-
-    fn begin_to_stop(&mut self, now: Instant) {
-        if !self.shown.stop.load(Relaxed) {
-            return;
-        }
-        let since = *self.stopping.get_or_insert(now);
-        if !self.core.is_leader() || self.core.is_handing_over() {
-            return;
-        }
-        // Who can be reached is not known at every moment, and one that was chosen may die.
-        if let Err(reason) = self.core.transfer(None)
-            && now.duration_since(since) >= SUCCESSOR
-        {
-            tracing::info!(reason, "the lead is not handed over");
-            self.stopping = Some(now - HANDOVER);
-        }
-    }
-
-    /// Whether a stop that was asked for can be carried out now.
-    fn is_done(&self) -> bool {
-        let Some(since) = self.stopping else {
-            return false;
-        };
-        let handed = !self.core.is_leader() && self.core.leader().is_some();
-        let others = self.core.state().conf.voters.len() > 1;
-        (handed && self.tickets.len() == 0) || !others || since.elapsed() >= HANDOVER
-    }
-
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.is_some()
+        self.hand_over(now);
     }
 
     fn carry_out(&mut self, effects: Effects) {

@@ -7,6 +7,7 @@ mod clients;
 mod disk;
 mod event_loop;
 mod follow;
+mod handover;
 mod machine;
 mod peers;
 mod publisher;
