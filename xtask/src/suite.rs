@@ -16,7 +16,8 @@ pub struct Options {
     /// The same as naming the step.
     #[arg(long, conflicts_with = "step")]
     only: Option<String>,
-    /// Run the long suites too: 200 kill rounds, more generated cases, more fuzz inputs.
+    /// Run the long suites too: 200 kill rounds, ten minutes of simulated
+    /// worlds, more generated cases, more fuzz inputs.
     #[arg(long)]
     long: bool,
     /// List the steps and stop.
@@ -249,6 +250,7 @@ fn lengthen(command: &mut Command, options: &Options) {
         command
             .env("EVEROPEN_LONG", "1")
             .env("EVEROPEN_KILL_ROUNDS", "200")
+            .env("EVEROPEN_SIM_SECONDS", "600")
             .env("EVEROPEN_FUZZ_INPUTS", "200000")
             .env("PROPTEST_CASES", "4096");
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use everopen_sim::{Canary, Check, Options, Report, run};
+use everopen_sim::{Canary, Check, Options, Report, run, run_showing};
 
 /// Seeds on which a canary must sing at least once.
 const TRIES: u64 = 12;
@@ -23,10 +23,20 @@ fn the_same_seed_gives_the_same_world() {
         steps: 20_000,
         ..Options::default()
     };
+    let shown = |seed| {
+        let mut lines = Vec::new();
+        let report = run_showing(seed, &options, &mut |line| lines.push(line.to_string()));
+        (lines, report)
+    };
     for seed in [7, 8, 9] {
-        let first = run(seed, &options);
-        assert_eq!(first, run(seed, &options));
-        assert_ne!(first.trace_hash, run(seed + 100, &options).trace_hash);
+        let (lines, report) = shown(seed);
+        assert!(lines.len() > 1_000, "everything is shown");
+        let (again, other) = shown(seed);
+        assert_eq!(lines, again);
+        assert_eq!(report.to_string(), other.to_string());
+        // Whether somebody watches makes no difference.
+        assert_eq!(report, run(seed, &options));
+        assert_ne!(report.trace_hash, run(seed + 100, &options).trace_hash);
     }
 }
 
