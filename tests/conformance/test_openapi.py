@@ -56,6 +56,8 @@ def test_generated_requests_find_no_server_error(venue, tmp_path):
     schemathesis rewrites `prefixItems` into a form that its own validator then refuses.
     """
     examples = "300" if os.environ.get("EVEROPEN_LONG") else "40"
+    # While nobody leads, "not ready" with 503 is the right answer, and the one server error that is.
+    left_out = ["--exclude-path", "/health/ready"] if os.environ.get("EVEROPEN_KILL_LEADER_EVERY") else []
     done = subprocess.run(
         [
             sys.executable, "-m", "schemathesis.cli", "run", f"{venue.rest}/openapi.json",
@@ -63,6 +65,7 @@ def test_generated_requests_find_no_server_error(venue, tmp_path):
             "--seed", "7", "--phases", "examples,coverage,fuzzing", "--checks",
             "not_a_server_error,content_type_conformance,status_code_conformance",
             "--rate-limit", "500/s", "--workers", "1", "--request-timeout", "10", "--no-color",
+            *left_out,
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=900,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},

@@ -28,7 +28,8 @@ pub fn call(
 ) -> Result<Value, String> {
     let deadline = Instant::now() + patience;
     let security = Security::Mutual(Arc::clone(identity));
-    let mut hub = Hub::new(Limits::default(), security).map_err(|error| error.to_string())?;
+    let mut hub =
+        Hub::new(Limits::within_a_cluster(), security).map_err(|error| error.to_string())?;
     let conn = hub.dial(address, Name::Node(node));
     greet(&mut hub, conn);
     let question = question.to_string();

@@ -32,7 +32,7 @@ pub(crate) fn start(
     on_end: impl FnOnce(String) + Send + 'static,
 ) -> io::Result<()> {
     let hub = Hub::new(
-        Limits::default(),
+        Limits::within_a_cluster(),
         Security::Mutual(Arc::clone(&config.identity)),
     )?;
     shared.add_waker(hub.waker());

@@ -14,7 +14,7 @@ use crate::{Config, Refusal};
 /// Starts the thread.
 pub(crate) fn start(config: &Config, shared: &Arc<Shared>) -> io::Result<()> {
     let hub = Hub::new(
-        Limits::default(),
+        Limits::within_a_cluster(),
         Security::Mutual(Arc::clone(&config.identity)),
     )?;
     shared.add_waker(hub.waker());

@@ -137,11 +137,8 @@ struct Link {
 impl Link {
     fn open(access: &Access, node: Peer) -> Result<Self> {
         let security = Security::Mutual(access.identity());
-        let limits = Limits {
-            frame_bytes_max: 8 << 20,
-            ..Limits::default()
-        };
-        let mut hub = Hub::new(limits, security).context("open a connection")?;
+        let mut hub =
+            Hub::new(Limits::within_a_cluster(), security).context("open a connection")?;
         let conn = hub.dial(node.address, Name::Node(node.id));
         let mut link = Self {
             hub,

@@ -30,6 +30,8 @@ impl Tether {
     /// # Errors
     /// When the log can't be written, or the parent has ended already.
     pub fn start(&self) -> Result<()> {
+        // Else it is called after the link through which it was started, which says nothing.
+        let _ = rustix::thread::set_name(c"everopen");
         if let Some(parent) = self.tied_to.and_then(Pid::from_raw) {
             set_parent_process_death_signal(Some(Signal::KILL)).context("tie to the supervisor")?;
             // It may have ended before the line above; then nothing would come.

@@ -34,6 +34,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For processes of one cluster. What a single command does can be much, for instance all
+    /// orders of a large venue canceled at once, and must reach who follows the log in one frame;
+    /// memory is taken as the bytes come, whatever a frame announces.
+    #[must_use]
+    pub fn within_a_cluster() -> Self {
+        Self {
+            frame_bytes_max: 512 << 20,
+            outgoing_bytes_max: 768 << 20,
+            connections_max: 1_024,
+            ..Self::default()
+        }
+    }
+}
+
 /// How connections are secured. Both ends of one must be of the same kind.
 #[derive(Clone, Debug)]
 pub enum Security {

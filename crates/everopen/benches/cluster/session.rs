@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use everopen_domain::{
-    Amount, AssetId, Command, Instrument, InstrumentId, InstrumentLimits, MemberId, NewOrder,
-    OrderType, Price, Quantity, Reference, Side, TimeInForce, TradingPhase,
+    Amount, AssetId, Command, Event as Happened, FeeScheduleId, FeeTiers, Instrument, InstrumentId,
+    InstrumentLimits, MemberId, NewOrder, OrderType, Price, Quantity, Reference, Side, TimeInForce,
+    TradingPhase,
 };
 use everopen_identity::{Identity, Name};
 use everopen_rpc::{ConnId, Event, Hub, Limits, Security};
@@ -30,6 +31,8 @@ pub struct Link {
     hub: Hub,
     conn: ConnId,
     scratch: Vec<u8>,
+    /// Whether answers are read, too: it takes the client's time.
+    checked: bool,
 }
 
 /// An answer: to which request, whether it is a good one, and the session that was opened.
@@ -37,6 +40,8 @@ struct Reply {
     request: u64,
     good: bool,
     session: u64,
+    /// Whether the venue refused something of it, looked at only while it is prepared.
+    refused: bool,
 }
 
 impl Link {
@@ -49,6 +54,7 @@ impl Link {
             hub,
             conn,
             scratch: Vec::new(),
+            checked: false,
         };
         link.queue(&Message::Hello {
             protocol: PROTOCOL,
@@ -73,27 +79,42 @@ impl Link {
     fn turn(&mut self, until: Instant, replies: &mut Vec<Reply>) -> io::Result<()> {
         self.hub.flush();
         let mut ended = None;
+        let checked = self.checked;
         let wait = until.saturating_duration_since(Instant::now());
         self.hub.turn(Some(wait), &mut |event| match event {
             Event::Opened { .. } => {}
             Event::Closed { reason, .. } => ended = Some(reason.to_string()),
             Event::Frame { bytes, .. } => match Message::decode(bytes) {
-                Ok(Message::Outcome { request, .. } | Message::ReadAt { request, .. }) => {
+                Ok(Message::Outcome {
+                    request, events, ..
+                }) => {
+                    let refused = checked && refuses(events);
                     replies.push(Reply {
                         request,
                         good: true,
                         session: 0,
+                        refused,
+                    });
+                }
+                Ok(Message::ReadAt { request, .. }) => {
+                    replies.push(Reply {
+                        request,
+                        good: true,
+                        session: 0,
+                        refused: false,
                     });
                 }
                 Ok(Message::SessionOpened { request, client }) => replies.push(Reply {
                     request,
                     good: true,
                     session: client,
+                    refused: false,
                 }),
                 Ok(Message::Refused { request, .. }) => replies.push(Reply {
                     request,
                     good: false,
                     session: 0,
+                    refused: false,
                 }),
                 _ => {}
             },
@@ -151,6 +172,13 @@ pub fn prepare(link: &mut Link) -> Result<()> {
             code: code("BTC"),
             decimals: 8,
         },
+        Command::SetFeeSchedule {
+            schedule: FeeScheduleId(0),
+            tiers: FeeTiers {
+                len: 1,
+                ..FeeTiers::default()
+            },
+        },
         Command::AddInstrument {
             instrument: Instrument {
                 base: AssetId(1),
@@ -186,6 +214,7 @@ pub fn prepare(link: &mut Link) -> Result<()> {
     for command in &commands {
         command::encode(command, &mut bytes);
     }
+    link.checked = true;
     let answer = link.ask(
         1,
         &Message::Submit {
@@ -198,9 +227,45 @@ pub fn prepare(link: &mut Link) -> Result<()> {
         },
     )?;
     match answer {
-        Some(Reply { good: true, .. }) => Ok(()),
+        Some(Reply {
+            good: true,
+            refused: false,
+            ..
+        }) => {}
         _ => bail!("the venue could not be prepared"),
     }
+    // What is measured as an order must be one to the venue, too.
+    let mut bytes = Vec::new();
+    order(u64::MAX, false, &mut bytes);
+    let tried = link.ask(
+        2,
+        &Message::Submit {
+            request: 2,
+            client,
+            sequence: 1,
+            behind: 0,
+            count: 1,
+            commands: &bytes,
+        },
+    )?;
+    link.checked = false;
+    match tried {
+        Some(Reply {
+            good: true,
+            refused: false,
+            ..
+        }) => Ok(()),
+        _ => bail!("the venue refuses the orders that are to be measured"),
+    }
+}
+
+fn refuses(events: &[u8]) -> bool {
+    everopen_wire::event::decode_all(events).any(|event| {
+        matches!(
+            event,
+            Err(_) | Ok(Happened::CommandRejected { .. } | Happened::OrderRejected { .. })
+        )
+    })
 }
 
 /// A limit order that finds nobody and is canceled at once: it is checked, held for and released,

@@ -124,7 +124,7 @@ impl Ward {
     pub fn reason(&self) -> &str {
         self.tail
             .last_urgent()
-            .unwrap_or("its log does not say why")
+            .unwrap_or("nothing out of the usual")
     }
 }
 

@@ -11,7 +11,7 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, Conf
 
 use super::{Answer, Core, Refused, Submission, Ticket};
 use crate::bundle;
-use crate::sessions::Known;
+use crate::sessions::{Known, WINDOW};
 
 /// When to come again after [`RefusalCode::Busy`].
 const BUSY_RETRY_MS: u32 = 20;
@@ -103,9 +103,9 @@ impl Core {
         if let Submission::Session {
             client,
             sequence,
+            behind,
             count,
             commands,
-            ..
         } = submission
         {
             match self.state.sessions.look(*client, *sequence) {
@@ -114,11 +114,12 @@ impl Core {
                     return Ok(());
                 }
                 Known::Forgotten => return Err(Refused::new(RefusalCode::SequenceForgotten)),
-                Known::WindowFull => {
+                // What it says of the answers that it has makes room once it is applied.
+                Known::WindowFull if u64::from(*behind) >= WINDOW => {
                     return Err(Refused::later(RefusalCode::WindowFull, BUSY_RETRY_MS));
                 }
                 // Whether a session is there is only certain where the log says so.
-                Known::New | Known::Unknown => {}
+                Known::New | Known::Unknown | Known::WindowFull => {}
             }
             for command in command::decode_all(commands, u32::from(*count)) {
                 match command {

@@ -154,13 +154,8 @@ impl Node {
             });
         }
         report.replay_time = started.elapsed();
-        let limits = Limits {
-            frame_bytes_max: 8 << 20,
-            outgoing_bytes_max: 64 << 20,
-            connections_max: 1_024,
-            ..Limits::default()
-        };
-        let mut hub = Hub::new(limits, config.security.clone()).map_err(Fault::Network)?;
+        let mut hub = Hub::new(Limits::within_a_cluster(), config.security.clone())
+            .map_err(Fault::Network)?;
         let address = hub.listen(listener).map_err(Fault::Network)?;
         let waker = hub.waker();
         let shown = Arc::new(Shown::default());

@@ -217,3 +217,83 @@ fn rules_are_switched_on_only_when_every_member_knows_them() {
     cluster.settled();
     assert!(cluster.statuses().iter().all(|status| status["logic"] == 2));
 }
+
+#[test]
+fn what_a_single_command_does_may_be_more_than_any_command_is_long() {
+    use everopen_domain::*;
+    const ORDERS: u64 = 100_000;
+    let cluster = Cluster::started(3);
+    let mut client = open_leader(&cluster, 1);
+    let limits = InstrumentLimits {
+        tick: Price(1),
+        lot: Quantity(1),
+        min_size: Quantity(1),
+        max_size: Quantity(1 << 40),
+        ..InstrumentLimits::default()
+    };
+    let mut commands = vec![asset(0), asset(1), member(0)];
+    commands.push(Command::SetFeeSchedule {
+        schedule: FeeScheduleId(0),
+        tiers: FeeTiers {
+            len: 1,
+            ..FeeTiers::default()
+        },
+    });
+    commands.push(Command::AddInstrument {
+        instrument: Instrument {
+            base: AssetId(1),
+            quote: AssetId(0),
+            price_decimals: 1,
+            size_decimals: 1,
+            limits,
+        },
+    });
+    commands.push(Command::SetTradingPhase {
+        instrument: InstrumentId(0),
+        phase: TradingPhase::Online,
+    });
+    commands.push(Command::Deposit {
+        member: MemberId(0),
+        asset: AssetId(0),
+        amount: Amount(10_i128.pow(18)),
+        reference: Reference::default(),
+    });
+    let Reply::Outcome { events, .. } = client.submit(0, &commands) else {
+        panic!("no outcome");
+    };
+    for event in everopen_wire::event::decode_all(&events) {
+        let event = event.expect("good");
+        assert!(!matches!(event, Event::CommandRejected { .. }), "{event:?}");
+    }
+    let order = Command::PlaceOrder {
+        member: MemberId(0),
+        order: NewOrder {
+            instrument: InstrumentId(0),
+            price: Price(10),
+            size: Quantity(1),
+            ..NewOrder::default()
+        },
+    };
+    for number in 1..=ORDERS / 1_000 {
+        let placed = client.submit(number, &[order; 1_000]);
+        let Reply::Outcome { events, .. } = placed else {
+            panic!("{placed:?}");
+        };
+        let first = everopen_wire::event::decode_all(&events)
+            .next()
+            .expect("one")
+            .expect("good");
+        assert!(matches!(first, Event::OrderAccepted { .. }), "{first:?}");
+    }
+    let all = Command::CancelOrders {
+        member: MemberId(0),
+        instrument: None,
+        reason: CancelReason::Requested,
+    };
+    let Reply::Outcome { count, events, .. } = client.submit(ORDERS, &[all]) else {
+        panic!("no outcome");
+    };
+    assert!(u64::from(count) >= ORDERS, "{count} events");
+    assert!(events.len() > 4 << 20, "{} bytes", events.len());
+    cluster.settled();
+}

@@ -195,7 +195,7 @@ pub enum Reply {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let mut hub = Hub::new(Limits::default(), Security::Plain).expect("a hub");
+        let mut hub = Hub::new(Limits::within_a_cluster(), Security::Plain).expect("a hub");
         let conn = hub.dial(address, Name::Node(1));
         let mut client = Self {
             hub,
