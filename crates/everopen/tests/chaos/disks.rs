@@ -11,7 +11,7 @@ use everopen_client::{Client, Refusal};
 use everopen_domain::{AssetId, MemberId};
 
 use crate::fleet::{self, Fleet, Setup};
-use crate::history::{self, Clients};
+use crate::history::{self, Clients, Reads};
 use crate::sandbox::{self, Needs};
 use crate::{alone, money, seed, until};
 
@@ -39,7 +39,7 @@ fn clients_see_one_linear_history_whose_ever_disk_is_full() {
     let client = cluster.client(Duration::from_secs(10));
     money::open_market(&client);
     let member = money::members(&client, "pump", 1)[0];
-    let clients = Clients::start(&cluster, seed, Duration::from_secs(60));
+    let clients = Clients::start(&cluster, Reads::Linearizable, seed, Duration::from_secs(60));
     let enough = 4 * history::CLIENTS_IN_ALL;
     let served = || {
         let before = clients.acknowledged();
@@ -91,7 +91,7 @@ fn clients_see_one_linear_history_whose_ever_disk_is_full() {
     println!("all disks have room again: served within {:?}", served());
     pump.stop();
     fleet::whole(&mut fleet, &cluster);
-    clients.finish(&cluster);
+    clients.finish(&cluster).expect("a linear history");
     fleet.check();
 }
 

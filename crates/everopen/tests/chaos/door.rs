@@ -14,7 +14,7 @@ use everopen_views::{OrderFilter, Page, StatusSet, Views};
 use crate::cluster::Cluster;
 use crate::money::{ASSETS, Account};
 
-/// How long a submission or a read is tried again.
+/// How long a read may wait for the copy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the log says so far.
@@ -107,9 +107,9 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens one.
-    pub fn open(cluster: &Cluster) -> Self {
-        let client = cluster.client(PATIENCE);
+    /// Opens one that tries a submission again for so long.
+    pub fn open(cluster: &Cluster, patience: Duration) -> Self {
+        let client = cluster.client(patience);
         let board = Arc::<Board>::default();
         let ended = Arc::clone(&board);
         client

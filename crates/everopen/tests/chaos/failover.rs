@@ -131,7 +131,7 @@ fn a_leader_that_hands_over_is_hardly_missed() {
 #[test]
 fn replicas_are_replaced_one_by_one_under_load() {
     let _alone = alone();
-    let rounds = by_suite(2, 10);
+    let rounds = by_suite(1, 10);
     let bench = Bench::start();
     let (mut leaders, mut followers) = (Vec::new(), Vec::new());
     for _ in 0..rounds {

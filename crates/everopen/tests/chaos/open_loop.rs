@@ -18,6 +18,9 @@ use crate::until;
 /// Between two commands.
 const EVERY: Duration = Duration::from_millis(2);
 
+/// How long a command is tried again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The answer to a command.
 struct Answered {
     number: u64,
@@ -49,7 +52,7 @@ pub struct Outcome {
 impl OpenLoop {
     /// Begins to send.
     pub fn start(cluster: &Cluster) -> Self {
-        let door = Arc::new(Door::open(cluster));
+        let door = Arc::new(Door::open(cluster, PATIENCE));
         let member = money::members(&door.client, "open-loop-", 1)[0];
         let account = (member, AssetId(1));
         let (tell, answers) = channel();

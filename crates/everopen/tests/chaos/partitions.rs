@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::fleet::{self, Fleet, Network, Setup};
-use crate::history::{self, Clients};
+use crate::history::{self, Clients, Reads};
 use crate::sandbox::{self, Needs};
 use crate::{Random, alone, by_suite, money, pass, seed, until};
 
@@ -60,14 +60,14 @@ fn clients_see_one_linear_history_whoever_is_cut_off() {
         return;
     }
     let seed = seed();
-    let time = by_suite(Duration::from_secs(10), Duration::from_secs(240));
+    let time = by_suite(Duration::from_secs(7), Duration::from_secs(240));
     let folder = crate::folder();
     let network = Network::new();
     let mut fleet = Fleet::start(folder.path(), Setup::InNetwork);
     let cluster = fleet.cluster();
     fleet::whole(&mut fleet, &cluster);
     money::open_market(&cluster.client(crate::PATIENCE));
-    let clients = Clients::start(&cluster, seed, time * 2);
+    let clients = Clients::start(&cluster, Reads::Linearizable, seed, time * 2);
     until("the load runs", || {
         (clients.acknowledged() > 50).then_some(())
     });
@@ -111,7 +111,7 @@ fn clients_see_one_linear_history_whoever_is_cut_off() {
         pass(calm);
     }
     fleet::whole(&mut fleet, &cluster);
-    clients.finish(&cluster);
+    clients.finish(&cluster).expect("a linear history");
     fleet.check();
 }
 
