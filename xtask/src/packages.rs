@@ -24,6 +24,13 @@ pub const ETCD: Package = Package {
     service: Some("etcd"),
 };
 
+/// With which tests cut replicas off from each other.
+pub const IPROUTE: Package = Package {
+    name: "iproute2",
+    program: "ip",
+    service: None,
+};
+
 /// Sees to it that these packages' programs are there.
 pub fn ensure(packages: &[Package]) -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();

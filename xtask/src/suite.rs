@@ -2,7 +2,7 @@
 
 use crate::process::{self, Finished};
 use crate::report::{Outcome, Report, Totals};
-use crate::{docs, python, tidy, workspace};
+use crate::{docs, packages, python, tidy, workspace};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::PathBuf;
@@ -188,6 +188,10 @@ fn deny(_: &Options) -> Result<Outcome> {
 }
 
 fn unit(options: &Options) -> Result<Outcome> {
+    // Tests that need it say that they are left out without it.
+    if let Err(error) = packages::ensure(&[packages::IPROUTE]) {
+        println!("    {}: {error:#}", packages::IPROUTE.name);
+    }
     let mut command = workspace::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])?;
     lengthen(&mut command, options);
     counted(command.args(&options.rest))

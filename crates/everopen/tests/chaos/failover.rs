@@ -9,7 +9,7 @@ use crate::metronome::Metronome;
 use crate::nemesis;
 use crate::open_loop::{OpenLoop, Outcome, Spread};
 use crate::support::{Process, Venue, signal};
-use crate::{agreement, alone, by_suite, number, pass, until};
+use crate::{agreement, alone, by_suite, number, pass, say, until};
 
 /// The longest that trading may pause for a leader that was killed, at the 99th percentile.
 const KILL_MOST: Duration = Duration::from_secs(1);
@@ -79,10 +79,11 @@ fn a_killed_leader_is_replaced_within_a_second() {
         .iter()
         .map(|moment| outcome.until_acknowledged(*moment));
     let mut pauses: Vec<Duration> = pauses.collect();
-    println!("kill -9 of the leader, then the next acknowledged command after the kill:");
-    println!("  {pauses:?}");
+    println!("{pauses:?}");
     let spread = Spread::of(&mut pauses);
-    println!("  {spread}");
+    say(&format!(
+        "kill -9 of the leader, to the next acknowledged command: {spread}"
+    ));
     outcome.tell();
     assert_eq!(
         outcome.unacknowledged(),
@@ -170,10 +171,11 @@ fn report(what: &str, outcome: &Outcome, moments: &[(Instant, Instant)], kept_ti
         .iter()
         .map(|(from, to)| outcome.longest_gap(*from, *to));
     let mut gaps: Vec<Duration> = gaps.collect();
-    println!("{what}: the longest time between two acknowledgments:");
-    println!("  {gaps:?}");
+    println!("{gaps:?}");
     let spread = Spread::of(&mut gaps);
-    println!("  {spread}");
+    say(&format!(
+        "{what}, longest time between acknowledgments: {spread}"
+    ));
     if kept_time {
         assert_eq!(
             outcome.unacknowledged(),

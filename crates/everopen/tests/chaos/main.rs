@@ -21,6 +21,7 @@ mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,6 +67,12 @@ fn is_long() -> bool {
 /// The first for the ordinary suite, the second for the long one.
 fn by_suite<T>(ordinary: T, long: T) -> T {
     if is_long() { long } else { ordinary }
+}
+
+/// Says something even where the test runner keeps what tests print to itself.
+fn say(line: &str) {
+    // One write: tests run beside each other.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// A number that the environment may set.

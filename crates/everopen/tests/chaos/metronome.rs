@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::open_loop::Spread;
-use crate::pass;
+use crate::{pass, say};
 
 const EVERY: Duration = Duration::from_millis(5);
 /// So many ticks to one synced write.
@@ -60,7 +60,7 @@ impl Metronome {
         println!("  and took for a synced write {synced}");
         let kept = late.p99 <= LATE_MOST && synced.p99 <= SYNC_MOST;
         if !kept {
-            println!("left out: bounds of time (this machine is too busy to be measured on)");
+            say("left out: bounds of time (this machine is too busy to be measured on)");
         }
         kept
     }

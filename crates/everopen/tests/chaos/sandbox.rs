@@ -28,7 +28,7 @@ pub fn is_inside(name: &str, needs: Needs) -> bool {
             }
             Needs::Mounts => "may not mount a tmpfs",
         };
-        println!("left out: {name} (this user {what})");
+        crate::say(&format!("left out: {name} (this user {what})"));
         return false;
     };
     let this = std::env::current_exe().expect("this program");
