@@ -121,6 +121,8 @@ pub struct Journal {
     /// Digest over `current.digest` and the records in the buffer.
     digest: u32,
     last_index: u64,
+    /// Nothing says yet that the last frame may have been acknowledged.
+    unmarked: bool,
     reserve: Reserve,
     bad_snapshots: Vec<u64>,
     poison: Option<String>,
@@ -156,6 +158,7 @@ impl Journal {
             count: 0,
             digest: recovered.current.digest,
             last_index: recovery.last_index,
+            unmarked: false,
             current: recovered.current,
             reserve,
             bad_snapshots: recovery.bad_snapshots.iter().map(|bad| bad.index).collect(),
@@ -206,6 +209,19 @@ impl Journal {
     /// [`Error::Io`] poisons the journal: whether the records arrived is unknown, the page cache may
     /// have dropped them, and nothing is tried again. Afterwards [`Error::Poisoned`].
     pub fn commit(&mut self) -> Result<Committed, Error> {
+        let committed = self.commit_unmarked()?;
+        self.mark()?;
+        Ok(committed)
+    }
+
+    /// As [`Self::commit`], for a writer that has more to write soon: that the records may have been
+    /// acknowledged is said by the next frame, or by [`Self::mark`]. Until then, damage of this frame
+    /// on the disk is taken for a write that was torn, and what is in it for never acknowledged, as
+    /// it is after a power cut in any case.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn commit_unmarked(&mut self) -> Result<Committed, Error> {
         self.check()?;
         if self.count == 0 {
             return Ok(Committed {
@@ -220,6 +236,20 @@ impl Journal {
             last_index: self.last_index,
             bytes,
         })
+    }
+
+    /// Says behind the last frame that it may have been acknowledged, if nothing says so yet.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn mark(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if std::mem::take(&mut self.unmarked) {
+            self.current
+                .mark(FrameKind::Mark, self.shared.durable() + 1)
+                .map_err(|e| self.poisoned("commit to", e))?;
+        }
+        Ok(())
     }
 
     fn write_frame(&mut self) -> io::Result<u64> {
@@ -242,7 +272,7 @@ impl Journal {
         self.current.digest = self.digest;
         self.buffer.truncate(HEADER_BYTES);
         self.count = 0;
-        self.current.mark(FrameKind::Mark, self.last_index + 1)?;
+        self.unmarked = true;
         self.shared
             .durable
             .store(self.last_index, Ordering::Release);
@@ -265,7 +295,7 @@ impl Journal {
                 return Err(Error::io("reserve", &path, e).into());
             }
         };
-        self.commit()?;
+        self.commit_unmarked()?;
         let first_index = self.last_index + 1;
         let bytes = self.config.segment_bytes;
         match activate(&self.dir, &file, first_index, self.current.digest, bytes) {
@@ -287,6 +317,7 @@ impl Journal {
             .mark(FrameKind::Sealed, first_index)
             .and_then(|()| self.dir.sync_data(&self.current.file));
         sealed.map_err(|e| self.poisoned("seal", e))?;
+        self.unmarked = false;
         let digest = self.current.digest;
         self.current = Segment {
             file,
@@ -448,7 +479,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if self.poison.is_none() {
+        if self.mark().is_ok() {
             // The mark of the last commit: after a clean stop no power cut can put it in doubt.
             let _ = self.dir.sync_data(&self.current.file);
         }

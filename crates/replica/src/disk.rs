@@ -84,7 +84,16 @@ impl Writer {
     /// # Errors
     /// What ends the replica: whether it is on the disk is unknown then.
     pub fn commit(&mut self) -> Result<(), Fault> {
-        self.journal.commit()?;
+        self.journal.commit_unmarked()?;
+        Ok(())
+    }
+
+    /// Nothing more was written for a while: says of what there is that it was acknowledged.
+    ///
+    /// # Errors
+    /// What ends the replica.
+    pub fn rest(&mut self) -> Result<(), Fault> {
+        self.journal.mark()?;
         Ok(())
     }
 

@@ -47,6 +47,9 @@ struct Options {
     /// One durability mode alone.
     #[arg(long)]
     mode: Option<Mode>,
+    /// One load alone; bounds of the others are then not measured.
+    #[arg(long)]
+    load: Option<LoadKind>,
     /// Where the data goes; the disk is what is measured. The build folder when not given.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -56,6 +59,32 @@ struct Options {
     /// Passed by cargo to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LoadKind {
+    /// One command at a time.
+    One,
+    /// Many clients that each wait for their answers.
+    Clients,
+    /// Orders, many under way.
+    Orders,
+    /// Commands that are refused at once, many under way.
+    Bare,
+    /// Fixed rates.
+    Open,
+}
+
+impl LoadKind {
+    fn of(load: Load) -> Self {
+        match load {
+            Load::One => Self::One,
+            Load::Clients(_) => Self::Clients,
+            Load::Pipelined(_) => Self::Orders,
+            Load::Bare(_) => Self::Bare,
+            Load::Open(_) => Self::Open,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,6 +100,11 @@ enum Part {
 impl Options {
     fn wants(&self, part: Part) -> bool {
         self.only.is_none_or(|only| only == part)
+    }
+
+    fn loads(&self, mut loads: Vec<Load>) -> Vec<Load> {
+        loads.retain(|load| self.load.is_none_or(|only| only == LoadKind::of(*load)));
+        loads
     }
 
     fn modes(&self) -> impl Iterator<Item = Mode> {
@@ -114,11 +148,20 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
         results.floor = Some(floor::measure(dir, time / 2)?);
     }
     if options.wants(Part::Etcd) && options.modes().any(|mode| mode == Mode::Fsync) {
-        etcd(&mut results, dir, Span::of(time));
+        let loads = options.loads(vec![Load::One, Load::Clients(CLIENTS)]);
+        etcd(&mut results, dir, &loads, Span::of(time));
     }
     if options.wants(Part::Ours) {
         for mode in options.modes() {
-            ours(&mut results, mode, dir, Span::of(time));
+            let loads = options.loads(vec![
+                Load::One,
+                Load::Clients(CLIENTS),
+                Load::Pipelined(WINDOW),
+                Load::Bare(WINDOW),
+                Load::Open(RATES[0]),
+                Load::Open(RATES[1]),
+            ]);
+            ours(&mut results, mode, dir, &loads, Span::of(time));
         }
     }
     if let Some(floor) = &mut results.floor {
@@ -130,37 +173,28 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
 }
 
 /// The peer; it has the one mode.
-fn etcd(results: &mut Results, dir: &Path, span: Span) {
-    let loads = [Load::One, Load::Clients(CLIENTS)];
+fn etcd(results: &mut Results, dir: &Path, loads: &[Load], span: Span) {
     let program = match etcd::Program::find() {
         Ok(program) => program,
         Err(why) => {
             let why = format!("{why:#}");
             println!("etcd: not measured: {why}");
-            let row = |load| Row::missing(etcd::NAME, Mode::Fsync, load, &why);
-            results.rows.extend(loads.map(row));
+            let row = |load: &Load| Row::missing(etcd::NAME, Mode::Fsync, *load, &why);
+            results.rows.extend(loads.iter().map(row));
             return;
         }
     };
     results.peer = Some(program.version.clone());
     match etcd::Etcd::start(&program, dir) {
-        Ok(mut etcd) => run(results, etcd::NAME, Mode::Fsync, &loads, &mut etcd, span),
-        Err(error) => fail(results, etcd::NAME, Mode::Fsync, &loads, &error),
+        Ok(mut etcd) => run(results, etcd::NAME, Mode::Fsync, loads, &mut etcd, span),
+        Err(error) => fail(results, etcd::NAME, Mode::Fsync, loads, &error),
     }
 }
 
-fn ours(results: &mut Results, mode: Mode, dir: &Path, span: Span) {
-    let loads = [
-        Load::One,
-        Load::Clients(CLIENTS),
-        Load::Pipelined(WINDOW),
-        Load::Bare(WINDOW),
-        Load::Open(RATES[0]),
-        Load::Open(RATES[1]),
-    ];
+fn ours(results: &mut Results, mode: Mode, dir: &Path, loads: &[Load], span: Span) {
     match ours::Everopen::start(mode, dir) {
-        Ok(mut cluster) => run(results, ours::NAME, mode, &loads, &mut cluster, span),
-        Err(error) => fail(results, ours::NAME, mode, &loads, &error),
+        Ok(mut cluster) => run(results, ours::NAME, mode, loads, &mut cluster, span),
+        Err(error) => fail(results, ours::NAME, mode, loads, &error),
     }
 }
 

@@ -169,3 +169,14 @@ pub struct Effects {
     /// Something that an operator should read.
     pub notices: Vec<String>,
 }
+
+impl Effects {
+    /// Adds what a later part of a turn asks for.
+    pub fn append(&mut self, mut later: Self) {
+        self.messages.append(&mut later.messages);
+        self.writes.append(&mut later.writes);
+        self.answers.append(&mut later.answers);
+        self.steps.append(&mut later.steps);
+        self.notices.append(&mut later.notices);
+    }
+}

@@ -340,6 +340,22 @@ impl Core {
         Ok(to)
     }
 
+    /// What the others were last told to be committed, when that is not all that is. The next entry
+    /// would tell them; when none comes soon, [`Core::tell_commit`] does.
+    pub fn untold_commit(&self) -> Option<u64> {
+        let untold = self.is_leader() && self.commit_index() > self.told_commit;
+        untold.then_some(self.told_commit)
+    }
+
+    /// Tells the others what is committed, without an entry. A word of its own at once for each
+    /// entry would make every replica work twice for it.
+    pub fn tell_commit(&mut self) {
+        if self.untold_commit().is_some() {
+            self.told_commit = self.commit_index();
+            self.raw.raft.bcast_append();
+        }
+    }
+
     /// Whether the lead is being handed over. What comes meanwhile waits: it goes into the log if
     /// nothing comes of it, and otherwise to whoever leads next.
     pub fn is_handing_over(&self) -> bool {
@@ -435,6 +451,8 @@ impl Core {
         let tickets = std::mem::take(&mut self.bundled);
         match self.raw.propose(Vec::new(), data) {
             Ok(()) => {
+                // It takes the commit index along.
+                self.told_commit = self.commit_index();
                 self.pending.push_back(Pending {
                     index: self.last_index(),
                     term: self.term(),

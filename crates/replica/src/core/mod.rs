@@ -120,6 +120,8 @@ pub struct Core {
     /// A state that is being taken over: the write that holds it.
     installing: Option<u64>,
     incoming: Option<(State, bytes::Bytes)>,
+    /// Committed, and not applied yet.
+    committed: Vec<Entry>,
     // Leading.
     bundle: EntryWriter,
     bundled: Vec<Ticket>,
@@ -128,6 +130,8 @@ pub struct Core {
     reads: lead::Reads,
     changes: VecDeque<(u64, Ticket)>,
     tick_pending: bool,
+    /// The last commit index that was sent to the others, with entries or alone.
+    told_commit: u64,
     supports: BTreeMap<u64, u16>,
     disk_full: bool,
     led_term: Option<u64>,
@@ -170,6 +174,8 @@ impl Core {
             check_quorum: true,
             pre_vote: true,
             batch_append: true,
+            // The next entry brings it; see [`Core::tell_commit`].
+            skip_bcast_commit: true,
             max_uncommitted_size: config.uncommitted_bytes_max,
             max_committed_size_per_ready: 8 << 20,
             ..raft::Config::default()
@@ -194,6 +200,8 @@ impl Core {
             persisting: VecDeque::new(),
             installing: None,
             incoming: None,
+            committed: Vec::new(),
+            told_commit: 0,
             snapshot_running: false,
             snapshots_skipped: 0,
             random: config.seed,
@@ -415,7 +423,7 @@ impl Core {
     /// Whether anything waits for a turn.
     pub fn has_work(&self) -> bool {
         let to_propose = !self.bundle.is_empty() && !self.is_handing_over();
-        to_propose || self.raw.has_ready() || self.stop.is_some()
+        to_propose || self.raw.has_ready() || !self.committed.is_empty() || self.stop.is_some()
     }
 
     fn hard_state(&self) -> &HardState {

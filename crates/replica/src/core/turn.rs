@@ -17,6 +17,18 @@ impl Core {
     /// [`Stop`] when this replica must not go on. Effects of an earlier turn may still be carried
     /// out; the core is of no use any more.
     pub fn turn(&mut self, now: Timestamp) -> Result<Effects, Stop> {
+        let mut effects = self.agree_on(now)?;
+        effects.append(self.apply()?);
+        Ok(effects)
+    }
+
+    /// The first half of a turn: what is to be sent and written. Nothing is applied, so that others
+    /// need not wait for it; [`Core::apply`] must follow before anything else comes in but
+    /// [`Core::persisted`].
+    ///
+    /// # Errors
+    /// As [`Core::turn`].
+    pub fn agree_on(&mut self, now: Timestamp) -> Result<Effects, Stop> {
         if let Some(stop) = self.stop.take() {
             self.stop = Some(stop.clone());
             return Err(stop);
@@ -25,10 +37,20 @@ impl Core {
         self.settle_writes();
         while self.raw.has_ready() {
             let ready = self.raw.ready();
-            self.handle(ready)?;
+            self.handle(ready);
             self.settle_writes();
             self.keep_timeout();
         }
+        Ok(std::mem::take(&mut self.effects))
+    }
+
+    /// The second half of a turn: applies what is committed, and answers.
+    ///
+    /// # Errors
+    /// As [`Core::turn`].
+    pub fn apply(&mut self) -> Result<Effects, Stop> {
+        let committed = std::mem::take(&mut self.committed);
+        self.apply_all(committed)?;
         self.after_readies();
         if let Some(stop) = &self.stop {
             return Err(stop.clone());
@@ -36,7 +58,7 @@ impl Core {
         Ok(std::mem::take(&mut self.effects))
     }
 
-    fn handle(&mut self, mut ready: Ready) -> Result<(), Stop> {
+    fn handle(&mut self, mut ready: Ready) {
         let mut messages = ready.take_messages();
         for read in ready.take_read_states() {
             self.reads.confirmed(&read.request_ctx, read.index);
@@ -54,7 +76,7 @@ impl Core {
             votes = (state.term, state.vote) != (before.term, before.vote);
             self.raw.mut_store().set_hard_state(state.clone());
         }
-        let committed = ready.take_committed_entries();
+        let mut committed = ready.take_committed_entries();
         // A commit index alone is not worth a write: it is found again by asking the others. But
         // whom to ask must be known: one that forgot a change of the membership would go on
         // counting on a replica that was removed and is gone.
@@ -103,8 +125,7 @@ impl Core {
             messages: waiting,
         });
         self.raw.advance_append_async(ready);
-        self.apply_all(committed)?;
-        Ok(())
+        self.committed.append(&mut committed);
     }
 
     fn put_hard_state(&mut self, state: &HardState, records: &mut Records) {
@@ -162,6 +183,8 @@ impl Core {
             time: state.time,
             checkpoint,
         });
+        // What was committed and not applied is part of the state that comes.
+        self.committed.clear();
         self.agree.restart(state.index, state.digest);
         self.state = state;
         self.stamped = self.stamped.max(self.state.time);

@@ -149,7 +149,7 @@ impl Inner {
         }
         self.followers.insert(number, conn);
         if checkpoint {
-            self.backlog.push_back(Publication::Checkpoint(number));
+            self.publish_now(Publication::Checkpoint(number));
         }
     }
 

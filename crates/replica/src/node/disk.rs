@@ -1,9 +1,14 @@
-//! The journal's thread: takes writes, makes them durable in groups, says so.
+//! Making writes durable: by the loop itself when that is quick, else by the journal's thread, in
+//! groups.
+//!
+//! Handing a write to another thread and being woken by it takes about as long as the disk does
+//! when there is one small write at a time. The thread is for all that lets the loop wait: writes
+//! that come while another one is under way, large ones, and disks that have become slow.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Release};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use everopen_journal::SnapshotRef;
 use everopen_rpc::Waker;
@@ -17,6 +22,11 @@ use crate::recovery::Fault;
 const GROUP: usize = 256;
 /// How often a full disk is looked at.
 const RETRY: Duration = Duration::from_millis(50);
+/// Bytes that the loop writes itself at most.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+/// A disk that took so long for a write of the loop's is left to the thread for [`SLOW_FOR`].
+const SLOW: Duration = Duration::from_millis(5);
+const SLOW_FOR: Duration = Duration::from_secs(1);
 
 /// For the journal's thread.
 pub(super) enum Order {
@@ -38,8 +48,96 @@ pub(super) struct Progress {
     pub installed: Mutex<Option<SnapshotRef>>,
 }
 
+/// The loop's end of the disk.
+#[derive(Debug)]
+pub(super) struct Desk {
+    writer: Arc<Mutex<Writer>>,
+    orders: Sender<Order>,
+    progress: Arc<Progress>,
+    /// The last write that was given to either.
+    given: u64,
+    /// Until when the disk is left to the thread.
+    slow_until: Option<Instant>,
+}
+
+impl Desk {
+    pub fn new(
+        writer: Arc<Mutex<Writer>>,
+        orders: Sender<Order>,
+        progress: Arc<Progress>,
+        given: u64,
+    ) -> Self {
+        Self {
+            writer,
+            orders,
+            progress,
+            given,
+            slow_until: None,
+        }
+    }
+
+    /// Whether [`Desk::write`] would carry these out at once.
+    pub fn is_quick(&self, writes: &[Write]) -> bool {
+        let bytes: usize = writes.iter().map(|write| write.records.bytes.len()).sum();
+        bytes <= INLINE_BYTES_MAX
+            && self.progress.durable.load(Relaxed) == self.given
+            && writes.iter().all(|write| write.install.is_none())
+            && self.slow_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Makes writes durable now, or gives them to the thread.
+    pub fn write(&mut self, writes: Vec<Write>) -> Result<(), Fault> {
+        let Some(last) = writes.last().map(|write| write.number) else {
+            return Ok(());
+        };
+        let quick = self.is_quick(&writes);
+        self.given = last;
+        let mut writes = writes.into_iter();
+        if quick && let Ok(mut writer) = self.writer.try_lock() {
+            let began = Instant::now();
+            let mut done = None;
+            for write in writes.by_ref() {
+                if writer.append(&write)? == Wrote::Full {
+                    // The thread goes on with it where this stopped.
+                    let _ = self.orders.send(Order::Write(write));
+                    break;
+                }
+                let bytes = write.records.bytes.len() as u64;
+                self.progress.bytes.fetch_add(bytes, Relaxed);
+                done = Some(write.number);
+            }
+            if let Some(done) = done {
+                writer.commit()?;
+                self.progress.durable.store(done, Release);
+            }
+            let took = began.elapsed();
+            self.slow_until = (took > SLOW).then(|| Instant::now() + SLOW_FOR);
+        }
+        for write in writes {
+            // A thread that has ended is noticed in the next turn.
+            let _ = self.orders.send(Order::Write(write));
+        }
+        Ok(())
+    }
+
+    /// What is retained no longer may be deleted.
+    pub fn retire(&self) {
+        let _ = self.orders.send(Order::Retire);
+    }
+
+    /// Nothing more comes after what was given.
+    pub fn stop(&self) {
+        let _ = self.orders.send(Order::Stop);
+    }
+}
+
+fn lock(writer: &Mutex<Writer>) -> Result<MutexGuard<'_, Writer>, Fault> {
+    // The loop panicked in the middle of a write.
+    writer.lock().map_err(|_| Fault::Panicked)
+}
+
 pub(super) fn run(
-    mut writer: Writer,
+    writer: &Mutex<Writer>,
     note: &Note,
     orders: &Receiver<Order>,
     progress: &Arc<Progress>,
@@ -49,12 +147,14 @@ pub(super) fn run(
     while !stopping {
         let mut order = match orders.recv_timeout(RETRY) {
             Ok(order) => Some(order),
-            Err(RecvTimeoutError::Timeout) => {
-                look_for_room(&mut writer, progress, waker);
-                None
-            }
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
+        let mut writer = lock(writer)?;
+        if order.is_none() {
+            writer.rest()?;
+            look_for_room(&mut writer, progress, waker);
+        }
         let mut last = None;
         let mut retire = false;
         let mut taken = 0;
@@ -97,7 +197,7 @@ pub(super) fn run(
     }
     // Only an orderly stop comes here; a loop that ended in any other way sent no word of it.
     if stopping && note.needs_end() {
-        writer.journal().sync_all()?;
+        lock(writer)?.journal().sync_all()?;
         note.end()?;
     }
     Ok(())
@@ -111,9 +211,7 @@ fn commit(
 ) -> Result<(), Fault> {
     if let Some(last) = last {
         writer.commit()?;
-        progress
-            .durable
-            .store(last, std::sync::atomic::Ordering::Release);
+        progress.durable.store(last, Release);
         waker.wake();
     }
     Ok(())

@@ -17,12 +17,16 @@ use super::handover::Handover;
 use super::peers::Peer;
 use super::publisher::{Publication, Published};
 use super::tickets::Tickets;
-use super::{Config, Shown, Threads, bulk, clock, disk};
+use super::{Config, Shown, Threads, bulk, clock};
 use crate::core::{Core, Effects, Step};
 use crate::recovery::Fault;
 
 /// Entries that may wait for the publisher before nothing more is read from the network.
 const BACKLOG_MAX: usize = 16_384;
+/// Entries that wait for the publisher until it is woken for them.
+const BACKLOG_WAKES: usize = 64;
+/// How long the others wait to be told what is committed when no entry tells them.
+const COMMIT_TOLD_AFTER: Duration = Duration::from_millis(1);
 /// Who is at the other end of a connection.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -93,6 +97,10 @@ pub(super) struct Inner {
     pub scratch: Vec<u8>,
     last_tick: Instant,
     last_chores: Instant,
+    /// What the others know to be committed while more is, and since when.
+    untold: Option<(u64, Instant)>,
+    /// Whether the publisher is to be woken for what there is.
+    push_backlog_now: bool,
     pub handover: Handover,
 }
 
@@ -132,6 +140,8 @@ impl EventLoop {
             scratch: Vec::new(),
             last_tick: now,
             last_chores: now,
+            untold: None,
+            push_backlog_now: false,
             handover: Handover::default(),
         };
         Self { hub, inner }
@@ -144,10 +154,10 @@ impl EventLoop {
         // The network first: nobody is to get an answer that was not meant for it.
         drop(self.hub);
         drop(threads.publications.take());
-        if let Some(orders) = threads.orders.take()
+        if let Some(desk) = threads.desk.take()
             && ended.is_ok()
         {
-            let _ = orders.send(disk::Order::Stop);
+            desk.stop();
         }
         let disk = threads.disk.take().map(|thread| thread.join());
         drop(threads.published);
@@ -172,7 +182,8 @@ impl EventLoop {
                 .map_err(Fault::Network)?;
             inner.hear_threads()?;
             inner.pass_time();
-            let effects = inner.core.turn(clock())?;
+            inner.agree(&mut self.hub)?;
+            let effects = inner.core.apply()?;
             inner.carry_out(effects);
             inner.feed_followers(&self.hub);
             inner.feed_tails(&self.hub);
@@ -193,7 +204,11 @@ impl Inner {
         if self.core.has_work() {
             return Duration::ZERO;
         }
-        self.config.tick.saturating_sub(self.last_tick.elapsed())
+        let tick = self.config.tick.saturating_sub(self.last_tick.elapsed());
+        match self.core.untold_commit() {
+            Some(_) => tick.min(COMMIT_TOLD_AFTER),
+            None => tick,
+        }
     }
 
     fn on(&mut self, event: Event<'_>) {
@@ -364,8 +379,8 @@ impl Inner {
                     self.state_hash = Some((taken.index, taken.state_hash));
                     self.bulk.set_file(taken.file);
                     self.tell_state_hash(taken.index, taken.state_hash);
-                    if let Some(orders) = &self.threads.orders {
-                        let _ = orders.send(disk::Order::Retire);
+                    if let Some(desk) = &self.threads.desk {
+                        desk.retire();
                     }
                     tracing::info!(index = taken.index, "snapshot taken");
                 }
@@ -387,7 +402,16 @@ impl Inner {
         self.push_backlog()
     }
 
+    pub(super) fn publish_now(&mut self, publication: Publication) {
+        self.backlog.push_back(publication);
+        self.push_backlog_now = true;
+    }
+
     fn push_backlog(&mut self) -> Result<(), Fault> {
+        // Nobody waits for single entries, and waking a thread for each costs more than they do.
+        if self.backlog.len() < BACKLOG_WAKES && !self.push_backlog_now {
+            return Ok(());
+        }
         let Some(publications) = &self.threads.publications else {
             return Ok(());
         };
@@ -396,11 +420,13 @@ impl Inner {
                 Ok(()) => {}
                 Err(TrySendError::Full(publication)) => {
                     self.backlog.push_front(publication);
+                    self.push_backlog_now = true;
                     return Ok(());
                 }
                 Err(TrySendError::Disconnected(_)) => return Err(Fault::Panicked),
             }
         }
+        self.push_backlog_now = false;
         Ok(())
     }
 
@@ -420,11 +446,54 @@ impl Inner {
         }
         if now.duration_since(self.last_chores) >= Duration::from_millis(100) {
             self.last_chores = now;
+            self.push_backlog_now = true;
             self.tell_digest();
             self.ping_peers();
             self.show(None);
         }
+        match self.core.untold_commit() {
+            Some(told) if self.untold.is_none_or(|(before, _)| before != told) => {
+                self.untold = Some((told, now));
+            }
+            Some(_) => {
+                let since = self.untold.map_or(now, |(_, since)| since);
+                if now.duration_since(since) >= COMMIT_TOLD_AFTER {
+                    self.core.tell_commit();
+                }
+            }
+            None => self.untold = None,
+        }
         self.hand_over(now);
+    }
+
+    /// Lets the core agree with the others, and the disk work: what they wait for leaves before
+    /// the disk begins, and what waits for a quick disk before anything is applied.
+    fn agree(&mut self, hub: &mut Hub) -> Result<(), Fault> {
+        loop {
+            let mut effects = self.core.agree_on(clock())?;
+            let writes = std::mem::take(&mut effects.writes);
+            self.carry_out(effects);
+            let Some(desk) = &mut self.threads.desk else {
+                return Ok(());
+            };
+            if writes.is_empty() || !desk.is_quick(&writes) {
+                desk.write(writes)?;
+                break;
+            }
+            self.send(hub);
+            hub.flush();
+            if let Some(desk) = &mut self.threads.desk {
+                desk.write(writes)?;
+            }
+            self.core
+                .persisted(self.threads.progress.durable.load(Acquire));
+        }
+        if !self.core.is_leader() {
+            // The leader waits for this; for what is applied here nobody does.
+            self.send(hub);
+            hub.flush();
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, effects: Effects) {
@@ -434,11 +503,7 @@ impl Inner {
         for message in effects.messages {
             self.send_raft(message);
         }
-        if let Some(orders) = &self.threads.orders {
-            for write in effects.writes {
-                let _ = orders.send(disk::Order::Write(write));
-            }
-        }
+        debug_assert!(effects.writes.is_empty(), "they are carried out apart");
         for step in effects.steps {
             self.step(step);
         }
@@ -461,7 +526,7 @@ impl Inner {
                     events: entry.events,
                 });
             }
-            Step::Snapshot(job) => self.backlog.push_back(Publication::Snapshot(job)),
+            Step::Snapshot(job) => self.publish_now(Publication::Snapshot(job)),
             Step::Installed {
                 index,
                 time,
@@ -469,7 +534,7 @@ impl Inner {
             } => {
                 tracing::info!(index, "took over a peer's state");
                 self.ring.clear();
-                self.backlog.push_back(Publication::Installed {
+                self.publish_now(Publication::Installed {
                     index,
                     time,
                     checkpoint,

@@ -237,7 +237,7 @@ impl Drop for Node {
 
 /// The threads beside the loop, and the ways to them.
 struct Threads {
-    orders: Option<std::sync::mpsc::Sender<disk::Order>>,
+    desk: Option<disk::Desk>,
     disk: Option<JoinHandle<Result<(), Fault>>>,
     progress: Arc<disk::Progress>,
     publications: Option<std::sync::mpsc::SyncSender<publisher::Publication>>,
@@ -262,6 +262,7 @@ impl Threads {
         });
         // Bounded by what the core may have uncommitted.
         let (orders, ordered) = std::sync::mpsc::channel();
+        let given = writes.last().map_or(0, |write| write.number);
         for write in writes {
             let _ = orders.send(disk::Order::Write(write));
         }
@@ -276,16 +277,18 @@ impl Threads {
             time: core.state().time,
         };
         let publisher = thread("everopen-publisher", move || publisher.run(&published_in))?;
+        let writer = Arc::new(Mutex::new(Writer::new(journal)));
+        let desk = disk::Desk::new(Arc::clone(&writer), orders, Arc::clone(&progress), given);
         let disk = {
             let (progress, waker) = (Arc::clone(&progress), waker.clone());
             thread("everopen-journal", move || {
-                let result = disk::run(Writer::new(journal), &note, &ordered, &progress, &waker);
+                let result = disk::run(&writer, &note, &ordered, &progress, &waker);
                 waker.wake();
                 result
             })?
         };
         Ok(Self {
-            orders: Some(orders),
+            desk: Some(desk),
             disk: Some(disk),
             progress,
             publications: Some(publications),
