@@ -254,7 +254,7 @@ pub fn recover(
                 });
             }
             let applied = state
-                .apply(place, 1, bytes, logic_max)
+                .apply(place, 1, bytes, logic_max, false)
                 .map_err(|e| Fault::Stop(e.into()))?;
             reader.applied(&Applied {
                 index: LogIndex(place),

@@ -196,7 +196,7 @@ fn apply(
     let (index, term) = (entry.index, entry.term);
     let events = match entry.get_entry_type() {
         EntryType::EntryNormal if !entry.data.is_empty() => {
-            let applied = state.apply(index, term, &entry.data, logic_max);
+            let applied = state.apply(index, term, &entry.data, logic_max, false);
             applied.map_err(|e| Fault::Stop(e.into()))?.events
         }
         _ => {

@@ -44,8 +44,19 @@ struct Session {
     /// Everything below was answered and the client has it.
     oldest: u64,
     last_used: Timestamp,
-    /// Answers from `oldest` on; none where a request has not come yet.
-    answers: VecDeque<Option<Stored>>,
+    /// Answers from `oldest` on.
+    answers: VecDeque<Slot>,
+}
+
+/// A place for an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Slot {
+    /// The request has not come.
+    #[default]
+    Empty,
+    /// It is the one with this number in the entry that is being applied.
+    Applying(u32),
+    Answered(Stored),
 }
 
 /// What is known of a request.
@@ -53,6 +64,8 @@ struct Session {
 pub enum Known {
     /// Never seen: apply it, then [`Sessions::store`].
     New,
+    /// It stands in the entry that is being applied already, as the request of this number.
+    Applying(u32),
     /// Applied before.
     Answered(Stored),
     /// The client said that it has the answer.
@@ -117,13 +130,23 @@ impl Sessions {
             return Known::WindowFull;
         }
         match session.answers.get(place as usize) {
-            Some(Some(stored)) => Known::Answered(stored.clone()),
-            _ => Known::New,
+            Some(Slot::Answered(stored)) => Known::Answered(stored.clone()),
+            Some(Slot::Applying(number)) => Known::Applying(*number),
+            Some(Slot::Empty) | None => Known::New,
         }
     }
 
-    /// A request is being applied at `now`: forgets what its client has, then says what is known.
-    pub fn begin(&mut self, client: u64, sequence: u64, behind: u32, now: Timestamp) -> Known {
+    /// A request, the one of this number in its entry, is being applied at `now`: forgets what its
+    /// client has, then says what is known. A new one's place is kept for [`Sessions::store`], which
+    /// must follow before the entry ends.
+    pub fn begin(
+        &mut self,
+        client: u64,
+        sequence: u64,
+        behind: u32,
+        now: Timestamp,
+        number: u32,
+    ) -> Known {
         let Some(session) = self.table.get_mut(&client) else {
             return Known::Unknown;
         };
@@ -136,20 +159,35 @@ impl Sessions {
             }
             session.oldest += 1;
         }
-        self.look(client, sequence)
+        let Some(place) = sequence.checked_sub(session.oldest) else {
+            return Known::Forgotten;
+        };
+        if place >= WINDOW {
+            return Known::WindowFull;
+        }
+        let place = place as usize;
+        if session.answers.len() <= place {
+            session.answers.resize(place + 1, Slot::Empty);
+        }
+        match &mut session.answers[place] {
+            Slot::Answered(stored) => Known::Answered(stored.clone()),
+            Slot::Applying(number) => Known::Applying(*number),
+            empty => {
+                *empty = Slot::Applying(number);
+                Known::New
+            }
+        }
     }
 
-    /// Keeps the answer to a request that [`Sessions::begin`] called new.
+    /// Keeps the answer to a request that [`Sessions::begin`] called new, unless nobody wants it any
+    /// more: a later request of the same entry may have said that its client gave up on this one.
     pub fn store(&mut self, client: u64, sequence: u64, stored: Stored) {
-        let session = self
-            .table
-            .get_mut(&client)
-            .expect("invariant: the session was there when its request began");
-        let place = (sequence - session.oldest) as usize;
-        if session.answers.len() <= place {
-            session.answers.resize(place + 1, None);
+        if let Some(session) = self.table.get_mut(&client)
+            && let Some(place) = sequence.checked_sub(session.oldest)
+            && let Some(slot) = session.answers.get_mut(place as usize)
+        {
+            *slot = Slot::Answered(stored);
         }
-        session.answers[place] = Some(stored);
     }
 
     /// How many there are.
@@ -172,8 +210,12 @@ impl Sessions {
             out.put_u64(session.last_used.0);
             out.put_u32(session.answers.len() as u32);
             for answer in &session.answers {
-                out.put_flag(answer.is_some());
-                if let Some(stored) = answer {
+                let stored = match answer {
+                    Slot::Answered(stored) => Some(stored),
+                    Slot::Empty | Slot::Applying(_) => None,
+                };
+                out.put_flag(stored.is_some());
+                if let Some(stored) = stored {
                     out.put_u64(stored.index);
                     out.put_u64(stored.time.0);
                     out.put_u32(stored.count);
@@ -196,8 +238,8 @@ impl Sessions {
             };
             for _ in 0..input.count(1)? {
                 let answer = match input.flag()? {
-                    false => None,
-                    true => Some(Stored {
+                    false => Slot::Empty,
+                    true => Slot::Answered(Stored {
                         index: input.u64()?,
                         time: Timestamp(input.u64()?),
                         count: input.u32()?,
@@ -234,16 +276,16 @@ mod tests {
     #[test]
     fn a_request_that_comes_again_gets_its_first_answer() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.begin(1, 0, 0, at(0)), Known::Unknown);
+        assert_eq!(sessions.begin(1, 0, 0, at(0), 0), Known::Unknown);
         assert_eq!(sessions.open(1, 77, at(0)), Some(1));
         assert_eq!(sessions.open(2, 77, at(0)), Some(1));
-        assert_eq!(sessions.begin(1, 5, 5, at(0)), Known::New);
+        assert_eq!(sessions.begin(1, 5, 5, at(0), 0), Known::New);
         sessions.store(1, 5, stored(9));
-        assert_eq!(sessions.begin(1, 5, 5, at(1)), Known::Answered(stored(9)));
+        assert_eq!(sessions.begin(1, 5, 5, at(1), 0), Known::Answered(stored(9)));
         // Requests may come out of order.
-        assert_eq!(sessions.begin(1, 3, 3, at(1)), Known::New);
+        assert_eq!(sessions.begin(1, 3, 3, at(1), 0), Known::New);
         sessions.store(1, 3, stored(10));
-        assert_eq!(sessions.begin(1, 5, 5, at(1)), Known::Answered(stored(9)));
+        assert_eq!(sessions.begin(1, 5, 5, at(1), 0), Known::Answered(stored(9)));
     }
 
     #[test]
@@ -252,17 +294,17 @@ mod tests {
         sessions.open(1, 1, at(0));
         for sequence in 0..4 {
             assert_eq!(
-                sessions.begin(1, sequence, sequence as u32, at(0)),
+                sessions.begin(1, sequence, sequence as u32, at(0), 0),
                 Known::New
             );
             sessions.store(1, sequence, stored(sequence));
         }
-        assert_eq!(sessions.begin(1, 4, 1, at(0)), Known::New);
+        assert_eq!(sessions.begin(1, 4, 1, at(0), 0), Known::New);
         assert_eq!(sessions.look(1, 2), Known::Forgotten);
         assert_eq!(sessions.look(1, 3), Known::Answered(stored(3)));
         assert_eq!(sessions.look(1, 3 + WINDOW), Known::WindowFull);
         // A jump past everything known starts from there.
-        assert_eq!(sessions.begin(1, 1_000_000, 2, at(0)), Known::New);
+        assert_eq!(sessions.begin(1, 1_000_000, 2, at(0), 0), Known::New);
         assert_eq!(sessions.look(1, 999_997), Known::Forgotten);
     }
 
@@ -287,7 +329,7 @@ mod tests {
         let mut sessions = Sessions::default();
         sessions.open(3, 30, at(1));
         sessions.open(9, 90, at(2));
-        sessions.begin(3, 7, 4, at(3));
+        sessions.begin(3, 7, 4, at(3), 0);
         sessions.store(3, 7, stored(1));
         let mut bytes = Vec::new();
         sessions.encode(&mut bytes);

@@ -132,7 +132,7 @@ impl Shadow {
             });
         }
         let encoded = if commands {
-            let applied = self.state.apply(index, term, data, Venue::LOGIC_MAX);
+            let applied = self.state.apply(index, term, data, Venue::LOGIC_MAX, false);
             applied
                 .map_err(|error| ShadowError::Entry {
                     index,

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use everopen_domain::{Command, Event, Timestamp};
 use everopen_venue::Venue;
 use everopen_wire::message::RefusalCode;
-use everopen_wire::{event, snapshot};
+use everopen_wire::entry::{EntryReader, InPlace, Origin};
+use everopen_wire::{DecodeError, event, snapshot};
 use raft::eraftpb::ConfState;
 use twox_hash::xxhash3_128;
 
-use crate::bundle::{self, Meta};
 use crate::bytes::{Input, Malformed, Output};
 use crate::message::{conf_state, put_conf_state};
 use crate::sessions::{Known, Sessions, Stored};
@@ -23,7 +23,7 @@ pub type Digest = [u8; 16];
 /// The version of the whole state's bytes.
 const VERSION: u16 = 1;
 
-/// Why an entry was not applied. Nothing of it was.
+/// Why an entry was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     /// It is not of a form that this program knows.
@@ -68,7 +68,7 @@ pub struct AppliedEntry {
     pub events: Vec<Event>,
     /// The same, encoded.
     pub encoded: Bytes,
-    /// What became of each of its requests, in order.
+    /// What became of each of its requests, in order; empty when nobody waited for it.
     pub requests: Vec<Became>,
     /// Commands in it.
     pub commands: u64,
@@ -103,11 +103,29 @@ pub struct State {
 /// Buffers of [`State::apply`], kept for the next entry.
 #[derive(Debug, Default)]
 struct Scratch {
-    requests: Vec<Meta>,
-    commands: Vec<Command>,
-    spans: Vec<(usize, Range<usize>, u32)>,
+    /// Empty ones, see [`State::recycle`].
+    events: Vec<Vec<Event>>,
+    encoded: Vec<u8>,
+    applied: Vec<AppliedRequest>,
+    /// Requests that stand in the entry twice, and where they stand first.
+    repeated: Vec<(usize, u32)>,
     chained: Vec<u8>,
 }
+
+/// A request of the entry that is being applied.
+#[derive(Debug)]
+struct AppliedRequest {
+    /// Its number in the entry.
+    number: usize,
+    session: Option<(u64, u64)>,
+    /// Its events among the encoded ones.
+    span: Range<usize>,
+    count: u32,
+}
+
+/// Buffers for events that are kept, and the most of them that one may hold.
+const RECYCLED_MAX: usize = 32;
+const RECYCLED_EVENTS_MAX: usize = 64 << 10;
 
 impl Clone for Scratch {
     fn clone(&self) -> Self {
@@ -145,142 +163,169 @@ impl State {
         self.chain(&[]);
     }
 
-    /// Applies an entry's commands.
+    /// Applies an entry's commands. What became of each request is only gathered when somebody
+    /// waits for it (`answers`).
     ///
     /// # Errors
-    /// [`ApplyError`] when it is not of a form or of rules known here; nothing has changed then.
+    /// [`ApplyError`] when it is not of a form or of rules known here. The state must not be used
+    /// any more then: what stood before the place of the error was applied.
     pub fn apply(
         &mut self,
         index: u64,
         term: u64,
         bytes: &[u8],
         logic_max: u16,
+        answers: bool,
     ) -> Result<AppliedEntry, ApplyError> {
         assert_eq!(index, self.index + 1, "invariant: entries come in order");
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let read = bundle::read(bytes, &mut scratch.requests, &mut scratch.commands);
-        let time = read.map_err(|detail| ApplyError::Unreadable { index, detail })?;
-        for command in &scratch.commands {
-            // Any other wrong version is refused alike by every release.
-            if let Command::ActivateLogic { version } = command
-                && *version == self.venue.logic() + 1
-                && *version > logic_max
-            {
-                return Err(ApplyError::UnknownLogic {
-                    index,
-                    version: *version,
-                    known: logic_max,
-                });
-            }
-        }
-        self.time = self.time.max(time);
+        let unreadable = |error: DecodeError| ApplyError::Unreadable {
+            index,
+            detail: error.to_string(),
+        };
+        let reader = EntryReader::new(bytes).map_err(unreadable)?;
+        self.time = self.time.max(reader.time());
         (self.index, self.term) = (index, term);
         self.bytes_since_snapshot += bytes.len() as u64;
-        let entry = self.perform(&mut scratch);
-        self.chain(&entry.encoded);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let entry = self.perform(reader.in_place(), &mut scratch, logic_max, answers);
         self.scratch = scratch;
+        let entry = entry?;
+        self.chain(&entry.encoded);
         Ok(entry)
     }
 
-    fn perform(&mut self, scratch: &mut Scratch) -> AppliedEntry {
+    /// Takes a buffer back whose events nobody needs any more: large ones cost the system's memory
+    /// management more than all else.
+    pub fn recycle(&mut self, mut events: Vec<Event>) {
+        let kept = &mut self.scratch.events;
+        if kept.len() < RECYCLED_MAX && events.capacity() <= RECYCLED_EVENTS_MAX {
+            events.clear();
+            kept.push(events);
+        }
+    }
+
+    fn perform(
+        &mut self,
+        mut entry: InPlace<'_>,
+        scratch: &mut Scratch,
+        logic_max: u16,
+        answers: bool,
+    ) -> Result<AppliedEntry, ApplyError> {
         let (index, time) = (self.index, self.time);
-        let mut events: Vec<Event> = Vec::with_capacity(scratch.commands.len() * 3);
-        let mut encoded = Vec::with_capacity(scratch.commands.len() * 256);
-        let mut requests = Vec::with_capacity(scratch.requests.len());
-        scratch.spans.clear();
+        let unreadable = |error: DecodeError| ApplyError::Unreadable {
+            index,
+            detail: error.to_string(),
+        };
+        let mut events = scratch.events.pop().unwrap_or_default();
+        let mut requests = Vec::new();
+        scratch.encoded.clear();
+        scratch.applied.clear();
+        scratch.repeated.clear();
         let mut applied = 0;
-        for (number, request) in scratch.requests.iter().enumerate() {
-            let known = match request {
-                Meta::OpenSession { nonce } => {
+        let mut number = 0;
+        while let Some(request) = entry.next_request() {
+            let (origin, _) = request.map_err(unreadable)?;
+            let (known, session) = match origin {
+                Origin::OpenSession { nonce } => {
                     // Unique, since indices are: at most 65,535 requests stand in one entry.
                     let id = index << 16 | number as u64;
-                    let opened = self.sessions.open(id, *nonce, time);
-                    requests
-                        .push(opened.map_or(Became::Refused(RefusalCode::Busy), Became::Opened));
+                    let opened = self.sessions.open(id, nonce, time);
+                    if answers {
+                        let refused = Became::Refused(RefusalCode::Busy);
+                        requests.push(opened.map_or(refused, Became::Opened));
+                    }
+                    number += 1;
                     continue;
                 }
-                Meta::Internal { .. } => Known::New,
-                Meta::Session {
+                Origin::Internal => (Known::New, None),
+                Origin::Session {
                     client,
                     sequence,
                     behind,
-                    ..
-                } => self.sessions.begin(*client, *sequence, *behind, time),
+                } => {
+                    let place = number as u32;
+                    let known = self.sessions.begin(client, sequence, behind, time, place);
+                    (known, Some((client, sequence)))
+                }
             };
-            match known {
+            let became = match known {
                 Known::New => {
-                    let (from, start) = (events.len(), encoded.len());
-                    for command in &scratch.commands[request.commands()] {
-                        self.venue.apply(time, command, &mut events);
+                    let (from, start) = (events.len(), scratch.encoded.len());
+                    while let Some(command) = entry.next_command() {
+                        let command = command.map_err(unreadable)?;
+                        self.check_logic(&command, logic_max)?;
+                        self.venue.apply(time, &command, &mut events);
                         applied += 1;
                     }
                     for event in &events[from..] {
-                        event::encode(event, &mut encoded);
+                        event::encode(event, &mut scratch.encoded);
                     }
-                    let count = (events.len() - from) as u32;
-                    scratch.spans.push((number, start..encoded.len(), count));
+                    scratch.applied.push(AppliedRequest {
+                        number,
+                        session,
+                        span: start..scratch.encoded.len(),
+                        count: (events.len() - from) as u32,
+                    });
                     // Made whole below, once all bytes of the entry are in one place.
-                    requests.push(Became::Done(Stored {
-                        index,
-                        time,
-                        count,
-                        events: Bytes::new(),
-                    }));
+                    Became::Refused(RefusalCode::OutcomeUnknown)
                 }
-                Known::Answered(stored) => requests.push(Became::Done(stored)),
-                Known::Forgotten => {
-                    requests.push(Became::Refused(RefusalCode::SequenceForgotten));
+                Known::Applying(first) => {
+                    scratch.repeated.push((number, first));
+                    Became::Refused(RefusalCode::OutcomeUnknown)
                 }
-                Known::WindowFull => requests.push(Became::Refused(RefusalCode::WindowFull)),
-                Known::Unknown => requests.push(Became::Refused(RefusalCode::SessionUnknown)),
+                Known::Answered(stored) => Became::Done(stored),
+                Known::Forgotten => Became::Refused(RefusalCode::SequenceForgotten),
+                Known::WindowFull => Became::Refused(RefusalCode::WindowFull),
+                Known::Unknown => Became::Refused(RefusalCode::SessionUnknown),
+            };
+            if answers {
+                requests.push(became);
             }
-            // A request that stands twice in one entry must find that it was seen.
-            if let (
-                Meta::Session {
-                    client, sequence, ..
-                },
-                Some(Became::Done(stored)),
-            ) = (request, requests.last())
-                && scratch.spans.last().is_some_and(|span| span.0 == number)
-            {
-                self.sessions.store(*client, *sequence, stored.clone());
-            }
+            number += 1;
         }
-        let encoded = Bytes::from(encoded);
-        for (number, span, count) in scratch.spans.drain(..) {
+        let encoded = Bytes::copy_from_slice(&scratch.encoded);
+        for request in scratch.applied.drain(..) {
             let stored = Stored {
                 index,
                 time,
-                count,
-                events: encoded.slice(span),
+                count: request.count,
+                events: encoded.slice(request.span),
             };
-            if let Meta::Session {
-                client, sequence, ..
-            } = &scratch.requests[number]
-            {
-                self.sessions.store(*client, *sequence, stored.clone());
+            if answers {
+                requests[request.number] = Became::Done(stored.clone());
             }
-            requests[number] = Became::Done(stored);
-        }
-        // The second of two equal requests took the first one's answer before it was whole.
-        for (number, request) in scratch.requests.iter().enumerate() {
-            if let Meta::Session {
-                client, sequence, ..
-            } = request
-                && matches!(&requests[number], Became::Done(stored)
-                    if stored.index == index && stored.count > 0 && stored.events.is_empty())
-                && let Known::Answered(whole) = self.sessions.look(*client, *sequence)
-            {
-                requests[number] = Became::Done(whole);
+            if let Some((client, sequence)) = request.session {
+                self.sessions.store(client, sequence, stored);
             }
         }
-        AppliedEntry {
+        if answers {
+            for (number, first) in scratch.repeated.drain(..) {
+                requests[number] = requests[first as usize].clone();
+            }
+        }
+        Ok(AppliedEntry {
             index,
             time,
             events,
             encoded,
             requests,
             commands: applied,
+        })
+    }
+
+    fn check_logic(&self, command: &Command, logic_max: u16) -> Result<(), ApplyError> {
+        match command {
+            // Any other wrong version is refused alike by every release.
+            Command::ActivateLogic { version }
+                if *version == self.venue.logic() + 1 && *version > logic_max =>
+            {
+                Err(ApplyError::UnknownLogic {
+                    index: self.index,
+                    version: *version,
+                    known: logic_max,
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -365,5 +410,85 @@ impl State {
         bytes.put(&self.digest);
         self.encode_machine(&mut bytes);
         xxhash3_128::Hasher::oneshot(&bytes).to_be_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everopen_wire::EntryWriter;
+    use everopen_wire::entry::Request;
+
+    fn session(client: u64, sequence: u64, behind: u32) -> Request<'static> {
+        Request::Session {
+            client,
+            sequence,
+            behind,
+            commands: &[Command::Tick],
+        }
+    }
+
+    fn entry(requests: &[Request<'_>]) -> Vec<u8> {
+        let mut writer = EntryWriter::new(4_096);
+        writer.begin(Timestamp(7));
+        for request in requests {
+            writer.push(request).expect("it fits");
+        }
+        writer.finish().to_vec()
+    }
+
+    fn with_session() -> (State, u64) {
+        let mut state = State::new([1; 16], ConfState::default(), BTreeMap::new());
+        let opened = entry(&[Request::OpenSession { nonce: 9 }]);
+        let applied = state.apply(1, 1, &opened, 1, true).expect("readable");
+        match applied.requests[..] {
+            [Became::Opened(client)] => (state, client),
+            ref other => panic!("no session was opened: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_client_may_give_a_request_up_that_stands_in_the_same_entry() {
+        let (mut state, client) = with_session();
+        let bytes = entry(&[session(client, 5, 0), session(client, 6, 0)]);
+        let applied = state.apply(2, 1, &bytes, 1, true).expect("readable");
+        let done = |became: &Became| matches!(became, Became::Done(stored) if stored.index == 2);
+        assert!(applied.requests.iter().all(done));
+        assert_eq!(state.sessions.look(client, 5), Known::Forgotten);
+        assert!(matches!(
+            state.sessions.look(client, 6),
+            Known::Answered(_)
+        ));
+        // Far beyond all that is kept, and far back.
+        let bytes = entry(&[session(client, u64::MAX, 0), session(client, 7, 0)]);
+        let applied = state.apply(3, 1, &bytes, 1, true).expect("readable");
+        assert!(matches!(applied.requests[0], Became::Done(_)));
+        assert_eq!(
+            applied.requests[1],
+            Became::Refused(RefusalCode::SequenceForgotten)
+        );
+    }
+
+    #[test]
+    fn a_request_that_stands_twice_in_an_entry_happens_once() {
+        let (mut state, client) = with_session();
+        let twice = [session(client, 0, 0), session(client, 0, 0)];
+        let applied = state.apply(2, 1, &entry(&twice), 1, true).expect("readable");
+        assert_eq!(applied.commands, 1);
+        assert_eq!(applied.requests[0], applied.requests[1]);
+        assert!(matches!(applied.requests[0], Became::Done(_)));
+    }
+
+    #[test]
+    fn answers_are_only_gathered_for_who_waits() {
+        let (mut state, client) = with_session();
+        let applied = state
+            .apply(2, 1, &entry(&[session(client, 0, 0)]), 1, false)
+            .expect("readable");
+        assert!(applied.requests.is_empty());
+        assert!(matches!(
+            state.sessions.look(client, 0),
+            Known::Answered(_)
+        ));
     }
 }

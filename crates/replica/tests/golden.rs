@@ -212,7 +212,7 @@ mod sessions {
         for (at, entry) in entries.iter().enumerate() {
             all.extend_from_slice(&(entry.len() as u32).to_le_bytes());
             all.extend_from_slice(entry);
-            state.apply(at as u64 + 2, 1, entry, 2).unwrap();
+            state.apply(at as u64 + 2, 1, entry, 2, false).unwrap();
             if at == middle {
                 std::fs::write(folder.join("state.bin"), snapshot::encode(&state, b"views"))
                     .unwrap();
@@ -264,11 +264,11 @@ mod sessions {
         let mut from_start = begin();
         for (at, entry) in entries.iter().enumerate() {
             let index = at as u64 + 2;
-            from_start.apply(index, 1, entry, 2).unwrap();
+            from_start.apply(index, 1, entry, 2, false).unwrap();
             if index == from_snapshot.index {
                 assert_eq!(from_start.hash(), from_snapshot.hash());
             } else if index > from_snapshot.index {
-                from_snapshot.apply(index, 1, entry, 2).unwrap();
+                from_snapshot.apply(index, 1, entry, 2, false).unwrap();
             }
         }
         for state in [&from_start, &from_snapshot] {
@@ -284,10 +284,10 @@ mod sessions {
         let mut state = begin();
         let (last, before) = entries.split_last().unwrap();
         for (at, entry) in before.iter().enumerate() {
-            state.apply(at as u64 + 2, 1, entry, 1).unwrap();
+            state.apply(at as u64 + 2, 1, entry, 1, false).unwrap();
         }
         let hash = state.hash();
-        let refused = state.apply(entries.len() as u64 + 1, 1, last, 1);
+        let refused = state.apply(entries.len() as u64 + 1, 1, last, 1, false);
         assert!(refused.is_err());
         assert_eq!(state.hash(), hash, "nothing was applied");
     }

@@ -286,7 +286,7 @@ macro_rules! wire_frames {
         }
 
         #[inline]
-        fn get_frame(input: &mut $crate::codec::Input<'_>) -> Result<$name, $crate::DecodeError> {
+        pub(crate) fn get_frame(input: &mut $crate::codec::Input<'_>) -> Result<$name, $crate::DecodeError> {
             use $crate::codec::Wire;
             let unknown = input.error(concat!("unknown tag of a ", $what));
             let tag = u16::get(input)?;

@@ -23,7 +23,9 @@ impl Core {
                 }
                 EntryType::EntryNormal => {
                     let logic_max = self.config.logic_max;
-                    self.state.apply(index, term, &entry.data, logic_max)?
+                    let answers = self.pending.front().is_some_and(|first| first.index <= index);
+                    self.state
+                        .apply(index, term, &entry.data, logic_max, answers)?
                 }
                 EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
                     self.apply_membership(&entry)?;

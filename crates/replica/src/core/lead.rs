@@ -119,7 +119,7 @@ impl Core {
                     return Err(Refused::later(RefusalCode::WindowFull, BUSY_RETRY_MS));
                 }
                 // Whether a session is there is only certain where the log says so.
-                Known::New | Known::Unknown | Known::WindowFull => {}
+                Known::New | Known::Applying(_) | Known::Unknown | Known::WindowFull => {}
             }
             for command in command::decode_all(commands, u32::from(*count)) {
                 match command {

@@ -387,6 +387,11 @@ impl Core {
         &self.state
     }
 
+    /// Takes back a buffer of applied events; see [`State::recycle`].
+    pub fn recycle(&mut self, events: Vec<everopen_domain::Event>) {
+        self.state.recycle(events);
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config

@@ -390,6 +390,9 @@ impl Inner {
                 }
             }
         }
+        while let Ok(events) = self.threads.used_events.try_recv() {
+            self.core.recycle(events);
+        }
         while let Ok(late) = self.answers.1.try_recv() {
             self.late(late);
         }

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use everopen_domain::Timestamp;
+use everopen_domain::{Event, Timestamp};
 use everopen_journal::Journal;
 use everopen_rpc::{Hub, Limits, Security, Waker};
 use serde_json::Value;
@@ -235,6 +235,9 @@ impl Drop for Node {
     }
 }
 
+/// Buffers on their way back from the publisher.
+const BUFFERS: usize = 64;
+
 /// The threads beside the loop, and the ways to them.
 struct Threads {
     desk: Option<disk::Desk>,
@@ -242,6 +245,7 @@ struct Threads {
     progress: Arc<disk::Progress>,
     publications: Option<std::sync::mpsc::SyncSender<publisher::Publication>>,
     published: std::sync::mpsc::Receiver<publisher::Published>,
+    used_events: std::sync::mpsc::Receiver<Vec<Event>>,
     publisher: Option<JoinHandle<Result<(), Fault>>>,
 }
 
@@ -268,10 +272,12 @@ impl Threads {
         }
         let (publications, published_in) = sync_channel(4_096);
         let (tell, published) = sync_channel(64);
+        let (used, used_events) = sync_channel(BUFFERS);
         let publisher = publisher::Publisher {
             reader,
             snapshots: journal.snapshots(),
             tell,
+            used,
             waker: waker.clone(),
             index: core.state().index,
             time: core.state().time,
@@ -293,6 +299,7 @@ impl Threads {
             progress,
             publications: Some(publications),
             published,
+            used_events,
             publisher: Some(publisher),
         })
     }

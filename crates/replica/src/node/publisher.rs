@@ -56,6 +56,8 @@ pub(super) struct Publisher<R> {
     pub reader: R,
     pub snapshots: Snapshots,
     pub tell: SyncSender<Published>,
+    /// Buffers to be used again.
+    pub used: SyncSender<Vec<Event>>,
     pub waker: Waker,
     pub index: u64,
     pub time: Timestamp,
@@ -76,6 +78,8 @@ impl<R: Reader> Publisher<R> {
                         time,
                         events: &events,
                     });
+                    // When the loop has enough of them, this one is let go.
+                    let _ = self.used.try_send(events);
                 }
                 Publication::Installed {
                     index,

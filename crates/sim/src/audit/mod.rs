@@ -138,7 +138,7 @@ impl Audit {
             self.time = time;
             let applied = self
                 .shadow
-                .apply(index, entry.term, &entry.data, Venue::LOGIC_MAX)
+                .apply(index, entry.term, &entry.data, Venue::LOGIC_MAX, true)
                 .map_err(|e| unreadable(e.to_string()))?;
             events += applied.events.len() as u64;
             let expected = self.model.apply(index, &entry.data).map_err(unreadable)?;

@@ -33,7 +33,7 @@ use core::fmt;
 
 use everopen_domain::Command;
 
-pub use reader::{EncodedRequest, EntryReader};
+pub use reader::{EncodedRequest, EntryReader, InPlace};
 pub use v1::EntryWriterV1;
 pub use writer::EntryWriter;
 

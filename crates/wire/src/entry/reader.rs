@@ -1,6 +1,6 @@
 //! Reads entries of every version.
 
-use everopen_domain::Timestamp;
+use everopen_domain::{Command, Timestamp};
 
 use super::{INTERNAL, OPEN_SESSION, Origin, SESSION, VERSION, v1};
 use crate::DecodeError;
@@ -97,14 +97,19 @@ impl<'a> EntryReader<'a> {
         }
     }
 
-    fn request(&mut self) -> Result<EncodedRequest<'a>, DecodeError> {
+    /// Reads the requests and their commands as they come, each once; see [`InPlace`].
+    pub const fn in_place(self) -> InPlace<'a> {
+        InPlace {
+            reader: self,
+            commands: 0,
+        }
+    }
+
+    /// Reads what stands before a request's commands: where it comes from and how many follow.
+    #[inline]
+    fn head(&mut self) -> Result<(Origin, u32), DecodeError> {
         if self.version == v1::VERSION {
-            // Everything that is left; bytes left over show when the commands are read.
-            let commands = self.input.part(self.input.remaining())?;
-            return Ok(EncodedRequest {
-                origin: Origin::Internal,
-                commands: Commands::over(commands, self.count),
-            });
+            return Ok((Origin::Internal, self.count));
         }
         let input = &mut self.input;
         let unknown = input.error("unknown kind of a request");
@@ -112,10 +117,7 @@ impl<'a> EntryReader<'a> {
             INTERNAL => Origin::Internal,
             OPEN_SESSION => {
                 let nonce = u64::get(input)?;
-                return Ok(EncodedRequest {
-                    origin: Origin::OpenSession { nonce },
-                    commands: Commands::over(input.part(0)?, 0),
-                });
+                return Ok((Origin::OpenSession { nonce }, 0));
             }
             SESSION => Origin::Session {
                 client: u64::get(input)?,
@@ -124,16 +126,86 @@ impl<'a> EntryReader<'a> {
             },
             _ => return Err(unknown),
         };
-        let count = u32::from(u16::get(input)?);
-        let mut start = input.clone();
-        for _ in 0..count {
-            command::skip(input)?;
-        }
-        let commands = start.part(start.remaining() - input.remaining())?;
+        Ok((origin, u32::from(u16::get(input)?)))
+    }
+
+    fn request(&mut self) -> Result<EncodedRequest<'a>, DecodeError> {
+        let (origin, count) = self.head()?;
+        let input = &mut self.input;
+        let commands = if self.version == v1::VERSION {
+            // Everything that is left; bytes left over show when the commands are read.
+            input.part(input.remaining())?
+        } else {
+            let mut start = input.clone();
+            for _ in 0..count {
+                command::skip(input)?;
+            }
+            start.part(start.remaining() - input.remaining())?
+        };
         Ok(EncodedRequest {
             origin,
             commands: Commands::over(commands, count),
         })
+    }
+}
+
+/// An entry read from front to back: a request, its commands, the next request. Nothing is looked
+/// at twice, so what is wrong further back shows only there.
+#[derive(Clone, Debug)]
+pub struct InPlace<'a> {
+    reader: EntryReader<'a>,
+    /// Commands of the current request that were not read.
+    commands: u32,
+}
+
+impl InPlace<'_> {
+    /// The next request: where it comes from and how many commands it says that it has. Commands
+    /// of the one before that were not read are passed over. None at the end.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; nothing comes after it.
+    #[inline]
+    pub fn next_request(&mut self) -> Option<Result<(Origin, u32), DecodeError>> {
+        while self.commands > 0 {
+            self.commands -= 1;
+            if let Err(error) = command::skip(&mut self.reader.input) {
+                return self.failed(error);
+            }
+        }
+        if self.reader.ended {
+            return None;
+        }
+        if self.reader.left == 0 {
+            self.reader.ended = true;
+            return self.reader.input.finish().err().map(Err);
+        }
+        self.reader.left -= 1;
+        match self.reader.head() {
+            Ok((origin, count)) => {
+                self.commands = count;
+                Some(Ok((origin, count)))
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// The next command of the current request; none after its last one.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; nothing comes after it.
+    #[inline]
+    pub fn next_command(&mut self) -> Option<Result<Command, DecodeError>> {
+        self.commands = self.commands.checked_sub(1)?;
+        let command = command::get_frame(&mut self.reader.input);
+        if command.is_err() {
+            (self.commands, self.reader.ended) = (0, true);
+        }
+        Some(command)
+    }
+
+    fn failed<T>(&mut self, error: DecodeError) -> Option<Result<T, DecodeError>> {
+        (self.commands, self.reader.ended) = (0, true);
+        Some(Err(error))
     }
 }
 
