@@ -24,6 +24,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Entries and answers are large, short-lived and often freed by another thread than the one that
+/// made them. The system's allocator gives such memory back and takes it anew, page by page.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let done = match &cli.command {

@@ -52,6 +52,9 @@ pub(crate) enum Refusal {
     Fault(io::Error),
 }
 
+/// On Linux, niceness is a thread's own.
+const HELPER_NICENESS: i32 = 10;
+
 /// The next segment, or the attempt to make it.
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -71,7 +74,11 @@ impl Reserve {
             .name("journal-reserve".to_owned())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || help(&shared, &dir, segment_bytes)
+                move || {
+                    // Whoever commits goes first. Where that is not allowed, nothing is lost.
+                    let _ = rustix::process::nice(HELPER_NICENESS);
+                    help(&shared, &dir, segment_bytes);
+                }
             })?;
         Ok(Self {
             shared,

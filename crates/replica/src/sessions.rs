@@ -166,7 +166,9 @@ impl Sessions {
             return Known::WindowFull;
         }
         let place = place as usize;
-        if session.answers.len() <= place {
+        if session.answers.len() == place {
+            session.answers.push_back(Slot::Empty);
+        } else if session.answers.len() < place {
             session.answers.resize(place + 1, Slot::Empty);
         }
         match &mut session.answers[place] {

@@ -3,10 +3,10 @@
 use everopen_testkit::load::Outcome;
 use everopen_testkit::{Bound, Side};
 
-use crate::driver::{Load, Mode};
+use crate::driver::{Load, Mode, Work};
 use crate::floor::Floor;
 use crate::report::Results;
-use crate::{CLIENTS, RATES, WINDOW, etcd, ours};
+use crate::{CLIENTS, PIPELINED, RATES, etcd, ours};
 
 /// Three replicas and a client without a core each cannot keep a millisecond at the 99th percentile.
 const CORES_FOR_P99: usize = 4;
@@ -31,8 +31,9 @@ pub fn of(results: &Results) -> Vec<Bound> {
     let p99: Figure = |outcome| outcome.latency_us(0.99);
     let rate: Figure = Outcome::per_second;
     let floor = results.floor.as_ref().map(Floor::p50_us);
-    let clients = Load::Clients(CLIENTS);
-    let alone = own(Mode::Fsync, Load::One, p50);
+    let clients = Load::Clients(Work::Bare, CLIENTS);
+    let one = Load::One(Work::Bare);
+    let alone = own(Mode::Fsync, one, p50);
 
     let mut bounds = vec![
         at_most(
@@ -41,8 +42,8 @@ pub fn of(results: &Results) -> Vec<Bound> {
             floor.map(|us| 1.5 * us),
         ),
         at_least(
-            "fsync, bare 64-byte commands, pipelined",
-            own(Mode::Fsync, Load::Bare(WINDOW), rate),
+            "fsync, 64-byte commands, pipelined",
+            own(Mode::Fsync, PIPELINED, rate),
             Some(1e6),
         ),
         at_least(
@@ -53,12 +54,12 @@ pub fn of(results: &Results) -> Vec<Bound> {
         at_most(
             "fsync, 1 outstanding, p50: half of etcd's",
             alone,
-            peer(Load::One, p50).map(|us| us / 2.0),
+            peer(one, p50).map(|us| us / 2.0),
         ),
     ];
     let mut tail = at_most(
         "memory, open loop, 100000/s, p99",
-        own(Mode::Memory, Load::Open(RATES[1]), p99),
+        own(Mode::Memory, Load::Open(Work::Bare, RATES[1]), p99),
         Some(1_000.0),
     );
     let cores = results.machine.cpus;

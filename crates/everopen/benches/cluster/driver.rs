@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use crate::session::Plan;
 use everopen_testkit::load::{Outcome, Span, Target, keep_outstanding, open_loop};
 
 /// Bytes of one command.
@@ -30,75 +31,85 @@ impl Mode {
     }
 }
 
+/// What commands do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// As little as a command can do: the peer puts one value, the venue refuses an order of
+    /// nobody. What it costs is the log.
+    Bare,
+    /// A limit order that is checked, held for, finds nobody and is canceled. The peer has none.
+    Order,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Order => "orders",
+        }
+    }
+}
+
 /// How commands come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     /// One client that waits for each answer.
-    One,
+    One(Work),
     /// So many clients that each wait for their answers.
-    Clients(usize),
-    /// One client with so many commands under way.
-    Pipelined(usize),
-    /// The same, of commands that cost the system's own machine as little as any does.
-    Bare(usize),
+    Clients(Work, usize),
+    /// One client with so many commands under way, and so many in one request at most.
+    Pipelined(Work, usize, usize),
     /// So many a second, whatever the answers do.
-    Open(u64),
+    Open(Work, u64),
 }
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&match self {
-            Self::One => "1 outstanding".into(),
-            Self::Clients(clients) => format!("{clients} clients, closed loop"),
-            Self::Pipelined(window) => format!("orders, window {window}"),
-            Self::Bare(window) => format!("bare, window {window}"),
-            Self::Open(rate) => format!("open loop, {rate}/s"),
+            Self::One(work) => format!("{}, 1 outstanding", work.name()),
+            Self::Clients(work, clients) => {
+                format!("{}, {clients} clients, closed loop", work.name())
+            }
+            Self::Pipelined(work, window, 1) => format!("{}, window {window}", work.name()),
+            Self::Pipelined(work, window, most) => {
+                format!("{}, window {window}, {most} a request", work.name())
+            }
+            Self::Open(work, rate) => format!("{}, open loop, {rate}/s", work.name()),
         })
     }
 }
 
 /// A running cluster of three processes. They end when it is dropped.
 pub trait Driver {
-    /// Opens client sessions to the leader that have so many commands of [`COMMAND_BYTES`] under
-    /// way together. A closed loop's token names the session; other tokens are shared out.
-    fn connect(&mut self, sessions: usize, outstanding: usize) -> Result<Box<dyn Target>>;
-
-    /// One command at a time: latency without queues.
-    fn one_outstanding(&mut self, span: Span) -> Result<Outcome> {
-        self.closed_loop(1, span)
-    }
-
-    /// Clients that each wait for their answers.
-    fn closed_loop(&mut self, clients: usize, span: Span) -> Result<Outcome> {
-        let mut target = self.connect(clients, clients)?;
-        Ok(keep_outstanding(&mut *target, clients, span)?)
-    }
-
-    /// One client with a window: throughput.
-    fn pipelined(&mut self, window: usize, span: Span) -> Result<Outcome> {
-        let mut target = self.connect(1, window)?;
-        Ok(keep_outstanding(&mut *target, window, span)?)
-    }
-
-    /// As [`Driver::pipelined`], of commands that are refused at the door: the cost of the log alone.
-    fn bare(&mut self, window: usize, span: Span) -> Result<Outcome> {
-        self.pipelined(window, span)
-    }
-
-    /// A fixed rate, latency from the intended send time.
-    fn open_loop(&mut self, rate: u64, span: Span) -> Result<Outcome> {
-        let mut target = self.connect(1, OPEN_LOOP_MOST)?;
-        Ok(open_loop(&mut *target, rate, span)?)
-    }
+    /// Opens client sessions to the leader for commands of [`COMMAND_BYTES`]. A command's token
+    /// names its session.
+    fn connect(&mut self, plan: Plan) -> Result<Box<dyn Target>>;
 
     /// Puts it under this load.
     fn measure(&mut self, load: Load, span: Span) -> Result<Outcome> {
-        match load {
-            Load::One => self.one_outstanding(span),
-            Load::Clients(clients) => self.closed_loop(clients, span),
-            Load::Pipelined(window) => self.pipelined(window, span),
-            Load::Bare(window) => self.bare(window, span),
-            Load::Open(rate) => self.open_loop(rate, span),
-        }
+        let plan = |work, sessions, outstanding, per_request| Plan {
+            sessions,
+            outstanding,
+            work,
+            per_request,
+        };
+        Ok(match load {
+            Load::One(work) => {
+                let mut target = self.connect(plan(work, 1, 1, 1))?;
+                keep_outstanding(&mut *target, 1, span)?
+            }
+            Load::Clients(work, clients) => {
+                let mut target = self.connect(plan(work, clients, clients, 1))?;
+                keep_outstanding(&mut *target, clients, span)?
+            }
+            Load::Pipelined(work, window, per_request) => {
+                let mut target = self.connect(plan(work, 1, window, per_request))?;
+                keep_outstanding(&mut *target, window, span)?
+            }
+            Load::Open(work, rate) => {
+                let mut target = self.connect(plan(work, 1, OPEN_LOOP_MOST, 1))?;
+                open_loop(&mut *target, rate, span)?
+            }
+        })
     }
 }

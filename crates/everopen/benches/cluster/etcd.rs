@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use everopen_testkit::load::Target;
 
 use crate::driver::Driver;
+use crate::session::Plan;
 use crate::grpc::{self, Connection, Puts, Status};
 
 /// What it is called in the tables.
@@ -229,8 +230,8 @@ fn status(address: SocketAddr) -> Result<Status> {
 }
 
 impl Driver for Etcd {
-    fn connect(&mut self, sessions: usize, _outstanding: usize) -> Result<Box<dyn Target>> {
+    fn connect(&mut self, plan: Plan) -> Result<Box<dyn Target>> {
         // As separate clients would; fewer connections with more streams made no difference.
-        Ok(Box::new(Puts::connect(self.leader, sessions)?))
+        Ok(Box::new(Puts::connect(self.leader, plan.sessions)?))
     }
 }

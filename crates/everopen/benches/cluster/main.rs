@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use driver::{Driver, Load, Mode};
+use driver::{Driver, Load, Mode, Work};
 use everopen_testkit::Machine;
 use everopen_testkit::load::Span;
 use report::{Results, Row};
@@ -33,6 +33,10 @@ use report::{Results, Row};
 const CLIENTS: usize = 64;
 /// Commands under way when throughput is measured.
 const WINDOW: usize = 4_096;
+/// Commands that one request carries then at most: a client that has many ready sends them so.
+const PER_REQUEST: usize = 16;
+/// The load that throughput is held to.
+const PIPELINED: Load = Load::Pipelined(Work::Bare, WINDOW, PER_REQUEST);
 /// Commands a second of the open loops.
 const RATES: [u64; 2] = [10_000, 100_000];
 
@@ -67,10 +71,8 @@ enum LoadKind {
     One,
     /// Many clients that each wait for their answers.
     Clients,
-    /// Orders, many under way.
-    Orders,
-    /// Commands that are refused at once, many under way.
-    Bare,
+    /// Many under way.
+    Pipelined,
     /// Fixed rates.
     Open,
 }
@@ -78,11 +80,10 @@ enum LoadKind {
 impl LoadKind {
     fn of(load: Load) -> Self {
         match load {
-            Load::One => Self::One,
-            Load::Clients(_) => Self::Clients,
-            Load::Pipelined(_) => Self::Orders,
-            Load::Bare(_) => Self::Bare,
-            Load::Open(_) => Self::Open,
+            Load::One(_) => Self::One,
+            Load::Clients(..) => Self::Clients,
+            Load::Pipelined(..) => Self::Pipelined,
+            Load::Open(..) => Self::Open,
         }
     }
 }
@@ -148,18 +149,24 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
         results.floor = Some(floor::measure(dir, time / 2)?);
     }
     if options.wants(Part::Etcd) && options.modes().any(|mode| mode == Mode::Fsync) {
-        let loads = options.loads(vec![Load::One, Load::Clients(CLIENTS)]);
+        let loads = options.loads(vec![
+            Load::One(Work::Bare),
+            Load::Clients(Work::Bare, CLIENTS),
+        ]);
         etcd(&mut results, dir, &loads, Span::of(time));
     }
     if options.wants(Part::Ours) {
         for mode in options.modes() {
             let loads = options.loads(vec![
-                Load::One,
-                Load::Clients(CLIENTS),
-                Load::Pipelined(WINDOW),
-                Load::Bare(WINDOW),
-                Load::Open(RATES[0]),
-                Load::Open(RATES[1]),
+                Load::One(Work::Bare),
+                Load::One(Work::Order),
+                Load::Clients(Work::Bare, CLIENTS),
+                Load::Clients(Work::Order, CLIENTS),
+                Load::Pipelined(Work::Bare, WINDOW, 1),
+                PIPELINED,
+                Load::Pipelined(Work::Order, WINDOW, PER_REQUEST),
+                Load::Open(Work::Bare, RATES[0]),
+                Load::Open(Work::Bare, RATES[1]),
             ]);
             ours(&mut results, mode, dir, &loads, Span::of(time));
         }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use everopen_identity::{Authority, Identity, Name};
-use everopen_testkit::load::{Outcome, Span, Target, keep_outstanding};
+use everopen_testkit::load::Target;
 
 use crate::driver::{Driver, Mode};
-use crate::session::{self, Link, Sessions};
+use crate::session::{self, Link, Plan, Sessions};
 
 /// What it is called in the tables.
 pub const NAME: &str = "Everopen";
@@ -110,12 +110,12 @@ impl Everopen {
     }
 }
 
-impl Everopen {
-    /// Sessions that send orders, or commands of the same size that the venue refuses before it
-    /// looks at any book or account.
-    fn sessions(&mut self, sessions: usize, outstanding: usize, bare: bool) -> Result<Sessions> {
+impl Driver for Everopen {
+    fn connect(&mut self, mut plan: Plan) -> Result<Box<dyn Target>> {
         // A session keeps so many answers; more under way need more sessions.
-        let sessions = sessions.max(outstanding.div_ceil(SESSION_WINDOW));
+        plan.sessions = plan
+            .sessions
+            .max(plan.outstanding.div_ceil(SESSION_WINDOW));
         let mut link = self.leader()?;
         if !self.prepared {
             session::prepare(&mut link).context("prepare the venue")?;
@@ -123,18 +123,7 @@ impl Everopen {
         }
         // Nonces of one connection are no other's: the same nonce is the same session.
         self.nonce += 1 << 20;
-        Sessions::open(link, self.nonce, sessions, outstanding, bare)
-    }
-}
-
-impl Driver for Everopen {
-    fn connect(&mut self, sessions: usize, outstanding: usize) -> Result<Box<dyn Target>> {
-        Ok(Box::new(self.sessions(sessions, outstanding, false)?))
-    }
-
-    fn bare(&mut self, window: usize, span: Span) -> Result<Outcome> {
-        let mut target = self.sessions(1, window, true)?;
-        Ok(keep_outstanding(&mut target, window, span)?)
+        Ok(Box::new(Sessions::open(link, self.nonce, plan)?))
     }
 }
 

@@ -48,7 +48,7 @@ impl Row {
 
     fn print(&self) {
         let (system, mode, load) = (self.system, self.mode.name(), self.load);
-        print!("{system:<9} {mode:<7} {load:<24}");
+        print!("{system:<9} {mode:<7} {load:<34}");
         match &self.outcome {
             Err(why) => println!(" not measured: {why}"),
             Ok(outcome) => {
@@ -152,7 +152,7 @@ impl Results {
             );
         }
         println!(
-            "\n{:<9} {:<7} {:<24} {:>11} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6}",
+            "\n{:<9} {:<7} {:<34} {:>11} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6}",
             "system",
             "mode",
             "load",

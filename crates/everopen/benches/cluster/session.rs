@@ -18,7 +18,7 @@ use everopen_testkit::load::{Busy, Done, Target};
 use everopen_wire::command;
 use everopen_wire::message::{Message, PROTOCOL, Role};
 
-use crate::driver::COMMAND_BYTES;
+use crate::driver::{COMMAND_BYTES, Work};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Members whose orders are sent.
@@ -236,7 +236,7 @@ pub fn prepare(link: &mut Link) -> Result<()> {
     }
     // What is measured as an order must be one to the venue, too.
     let mut bytes = Vec::new();
-    order(u64::MAX, false, &mut bytes);
+    encode(u64::MAX, Work::Order, &mut bytes);
     let tried = link.ask(
         2,
         &Message::Submit {
@@ -270,8 +270,9 @@ fn refuses(events: &[u8]) -> bool {
 
 /// A limit order that finds nobody and is canceled at once: it is checked, held for and released,
 /// and the book stays as it is. Its client order id makes it as long as it is to be; the id is
-/// another for each order, and the venue checks that, too.
-fn order(number: u64, bare: bool, out: &mut Vec<u8>) {
+/// another for each order, and the venue checks that, too. A bare one is of nobody: it takes the
+/// same way, is applied once and answered, and the venue refuses it before it looks at anything.
+fn encode(number: u64, work: Work, out: &mut Vec<u8>) {
     // The client shares the cores with what is measured: no formatting.
     let mut id = [b'0'; CLIENT_ID_BYTES];
     for (place, digit) in id.iter_mut().rev().take(16).enumerate() {
@@ -288,121 +289,144 @@ fn order(number: u64, bare: bool, out: &mut Vec<u8>) {
         client_order_id: id.parse().expect("invariant: an id"),
         ..NewOrder::default()
     };
-    command::encode(
-        &Command::PlaceOrder {
-            // Nobody: refused before anything else is looked at.
-            member: match bare {
-                true => MemberId(u32::MAX),
-                false => MemberId((number % u64::from(MEMBERS)) as u32),
-            },
-            order,
-        },
-        out,
-    );
+    let member = match work {
+        Work::Bare => MemberId(u32::MAX),
+        Work::Order => MemberId((number % u64::from(MEMBERS)) as u32),
+    };
+    command::encode(&Command::PlaceOrder { member, order }, out);
 }
 
-/// Sessions that share a connection. A command's token is the number of its request.
+/// What is sent, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Sessions; a command's token says which one's it is.
+    pub sessions: usize,
+    /// Commands under way at once, of all sessions together.
+    pub outstanding: usize,
+    /// What commands do.
+    pub work: Work,
+    /// Commands in one request at most: as many as are there when it goes out.
+    pub per_request: usize,
+}
+
+/// Sessions that share a connection.
 pub struct Sessions {
     link: Link,
     sessions: Vec<Session>,
-    outstanding: usize,
+    plan: Plan,
     under_way: usize,
     orders: u64,
-    bare: bool,
     replies: Vec<Reply>,
-    bytes: Vec<u8>,
 }
 
+#[derive(Default)]
 struct Session {
     client: u64,
+    /// Of the next request.
     sequence: u64,
-    /// Requests without an answer, in order: token and sequence.
-    open: VecDeque<(u64, u64, bool)>,
+    /// The tokens of the next request's commands, and these.
+    tokens: Vec<u64>,
+    commands: Vec<u8>,
+    /// Requests from `oldest` on: the tokens of their commands, and whether they were answered.
+    open: VecDeque<(Vec<u64>, bool)>,
+    oldest: u64,
+    /// Lists to be used again.
+    spare: Vec<Vec<u64>>,
 }
 
 impl Sessions {
-    pub fn open(
-        mut link: Link,
-        nonce: u64,
-        sessions: usize,
-        outstanding: usize,
-        bare: bool,
-    ) -> Result<Self> {
-        let mut opened = Vec::with_capacity(sessions);
-        for number in 0..sessions as u64 {
+    pub fn open(mut link: Link, nonce: u64, plan: Plan) -> Result<Self> {
+        let mut opened = Vec::with_capacity(plan.sessions);
+        for number in 0..plan.sessions as u64 {
             opened.push(Session {
                 client: link.open(nonce + number)?,
-                sequence: 0,
-                open: VecDeque::new(),
+                ..Session::default()
             });
         }
         let mut bytes = Vec::new();
-        order(0, bare, &mut bytes);
+        encode(0, plan.work, &mut bytes);
         if bytes.len() != COMMAND_BYTES {
-            bail!("an order takes {} bytes, not {COMMAND_BYTES}", bytes.len());
+            bail!("a command takes {} bytes, not {COMMAND_BYTES}", bytes.len());
         }
         Ok(Self {
             link,
             sessions: opened,
-            outstanding,
+            plan,
             under_way: 0,
             // Ids of this connection's orders begin where no other one's are.
             orders: nonce << 20,
-            bare,
             replies: Vec::new(),
-            bytes,
         })
+    }
+
+    /// Sends what a session has gathered.
+    fn send(&mut self, number: usize) {
+        let count = self.sessions.len() as u64;
+        let session = &mut self.sessions[number];
+        if session.tokens.is_empty() {
+            return;
+        }
+        let sequence = session.sequence;
+        session.sequence += 1;
+        self.link.queue(&Message::Submit {
+            request: sequence * count + number as u64,
+            client: session.client,
+            sequence,
+            behind: (sequence - session.oldest) as u32,
+            count: session.tokens.len() as u16,
+            commands: &session.commands,
+        });
+        session.commands.clear();
+        let next = session.spare.pop().unwrap_or_default();
+        let tokens = std::mem::replace(&mut session.tokens, next);
+        session.open.push_back((tokens, false));
     }
 }
 
 impl Target for Sessions {
     fn submit(&mut self, token: u64) -> Result<(), Busy> {
-        if self.under_way >= self.outstanding {
+        if self.under_way >= self.plan.outstanding {
             return Err(Busy);
         }
-        let count = self.sessions.len() as u64;
-        let session = &mut self.sessions[(token % count) as usize];
-        self.bytes.clear();
+        let number = (token % self.sessions.len() as u64) as usize;
+        let session = &mut self.sessions[number];
         self.orders += 1;
-        order(self.orders, self.bare, &mut self.bytes);
-        let sequence = session.sequence;
-        session.sequence += 1;
-        session.open.push_back((token, sequence, false));
-        let oldest = session.open.front().map_or(sequence, |open| open.1);
+        encode(self.orders, self.plan.work, &mut session.commands);
+        session.tokens.push(token);
         self.under_way += 1;
-        self.link.scratch.clear();
-        Message::Submit {
-            request: token,
-            client: session.client,
-            sequence,
-            behind: (sequence - oldest) as u32,
-            count: 1,
-            commands: &self.bytes,
+        if session.tokens.len() >= self.plan.per_request {
+            self.send(number);
         }
-        .encode(&mut self.link.scratch);
-        let _ = self.link.hub.send(self.link.conn, &self.link.scratch);
         Ok(())
     }
 
     fn poll(&mut self, until: Instant, done: &mut Vec<Done>) -> io::Result<()> {
+        if self.plan.per_request > 1 {
+            for number in 0..self.sessions.len() {
+                self.send(number);
+            }
+        }
         self.link.turn(until, &mut self.replies)?;
         let count = self.sessions.len() as u64;
         for reply in self.replies.drain(..) {
             let session = &mut self.sessions[(reply.request % count) as usize];
-            let answered = session
-                .open
-                .iter_mut()
-                .find(|open| open.0 == reply.request && !open.2);
-            if let Some(open) = answered {
-                open.2 = true;
-                self.under_way -= 1;
-                done.push(Done {
-                    token: reply.request,
-                    accepted: reply.good,
-                });
+            let place = (reply.request / count).checked_sub(session.oldest);
+            let open = place.and_then(|place| session.open.get_mut(place as usize));
+            if let Some((tokens, answered)) = open.filter(|(_, answered)| !answered) {
+                *answered = true;
+                self.under_way -= tokens.len();
+                let accepted = reply.good;
+                done.extend(tokens.iter().map(|token| Done {
+                    token: *token,
+                    accepted,
+                }));
             }
-            while session.open.front().is_some_and(|open| open.2) {
-                session.open.pop_front();
+            while session.open.front().is_some_and(|(_, answered)| *answered) {
+                session.oldest += 1;
+                if let Some((mut tokens, _)) = session.open.pop_front() {
+                    tokens.clear();
+                    session.spare.push(tokens);
+                }
             }
         }
         Ok(())

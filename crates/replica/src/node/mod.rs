@@ -282,7 +282,10 @@ impl Threads {
             index: core.state().index,
             time: core.state().time,
         };
-        let publisher = thread("everopen-publisher", move || publisher.run(&published_in))?;
+        let publisher = thread("everopen-publisher", move || {
+            step_back();
+            publisher.run(&published_in)
+        })?;
         let writer = Arc::new(Mutex::new(Writer::new(journal)));
         let desk = disk::Desk::new(Arc::clone(&writer), orders, Arc::clone(&progress), given);
         let disk = {
@@ -313,6 +316,14 @@ fn thread<T: Send + 'static>(
         .name(name.to_string())
         .spawn(work)
         .map_err(Fault::Thread)
+}
+
+/// Lets the loop and the journal go first, wherever cores are few: nobody waits for this thread. On
+/// Linux, niceness is a thread's own.
+fn step_back() {
+    const NICENESS: i32 = 10;
+    // Where it is not allowed, nothing is lost but time.
+    let _ = rustix::process::nice(NICENESS);
 }
 
 /// The only place that asks for the time: what it says goes into the log.

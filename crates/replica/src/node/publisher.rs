@@ -122,6 +122,7 @@ impl<R: Reader> Publisher<R> {
             self.snapshots.clone(),
         );
         let work = move || {
+            super::step_back();
             let taken = take(&job, &checkpoint, &snapshots);
             let _ = tell.send(Published::Snapshot(taken));
             waker.wake();
