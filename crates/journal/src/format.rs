@@ -205,17 +205,20 @@ impl FrameHeader {
     }
 }
 
-/// Adds a record to `out` and returns its checksum.
-pub(crate) fn push_record(out: &mut Vec<u8>, index: u64, payload: &[u8]) -> u32 {
+/// Adds a record, whose payload lies in `parts`, to `out` and returns its checksum.
+pub(crate) fn push_record(out: &mut Vec<u8>, index: u64, parts: &[&[u8]]) -> u32 {
     let at = out.len();
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
     let mut header = [0; RECORD_HEADER_BYTES];
-    header[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    header[4..8].copy_from_slice(&(bytes as u32).to_le_bytes());
     header[8..].copy_from_slice(&index.to_le_bytes());
     out.extend_from_slice(&header);
-    out.extend_from_slice(payload);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     let crc = crc32c::crc32c(&out[at + 4..]);
     out[at..at + 4].copy_from_slice(&crc.to_le_bytes());
-    let padding = payload.len().wrapping_neg() & 7;
+    let padding = bytes.wrapping_neg() & 7;
     out.extend_from_slice(&[0; 7][..padding]);
     crc
 }

@@ -176,15 +176,21 @@ impl Journal {
     /// [`AppendError::TooLarge`] and [`AppendError::Full`] change nothing; after
     /// [`AppendError::Failed`] with [`Error::Poisoned`] or [`Error::Io`] open the journal again.
     pub fn append(&mut self, payload: &[u8]) -> Result<u64, AppendError> {
+        self.append_parts(&[payload])
+    }
+
+    /// As [`Self::append`], with a payload that lies in several parts.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_parts(&mut self, parts: &[&[u8]]) -> Result<u64, AppendError> {
         self.check()?;
         let limit = self.config.max_record_bytes;
-        if payload.len() > limit as usize {
-            return Err(AppendError::TooLarge {
-                bytes: payload.len(),
-                limit,
-            });
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if bytes > limit as usize {
+            return Err(AppendError::TooLarge { bytes, limit });
         }
-        let bytes = format::record_bytes(payload.len() as u32);
+        let bytes = format::record_bytes(bytes as u32);
         if !self.fits(bytes) {
             self.start_segment()?;
             assert!(
@@ -196,7 +202,7 @@ impl Journal {
             .last_index
             .checked_add(1)
             .expect("invariant: 2^64 records never happen");
-        let crc = format::push_record(&mut self.buffer, index, payload);
+        let crc = format::push_record(&mut self.buffer, index, parts);
         self.digest = format::digest(self.digest, crc);
         self.count += 1;
         self.last_index = index;

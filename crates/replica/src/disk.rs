@@ -2,7 +2,8 @@
 
 use everopen_journal::{self as journal, AppendError, Journal, SnapshotRef};
 
-use crate::core::Write;
+use crate::core::{Record, Write};
+use crate::record;
 use crate::recovery::Fault;
 
 /// A journal and how far the write that it works on is.
@@ -12,6 +13,8 @@ pub struct Writer {
     /// Records of the current write that were appended already.
     appended: usize,
     installed: bool,
+    /// The head of the record that is being appended.
+    head: Vec<u8>,
     file: Option<SnapshotRef>,
 }
 
@@ -31,6 +34,7 @@ impl Writer {
             journal,
             appended: 0,
             installed: false,
+            head: Vec::new(),
             file: None,
         }
     }
@@ -69,7 +73,18 @@ impl Writer {
             self.installed = true;
         }
         for record in write.records.iter().skip(self.appended) {
-            match self.journal.append(record) {
+            self.head.clear();
+            let (data, context): (&[u8], &[u8]) = match record {
+                Record::HardState(state) => {
+                    record::put_hard_state(state, &mut self.head);
+                    (&[], &[])
+                }
+                Record::Entry(entry) => {
+                    record::put_entry_head(entry, &mut self.head);
+                    (&entry.data, &entry.context)
+                }
+            };
+            match self.journal.append_parts(&[&self.head, data, context]) {
                 Ok(_) => self.appended += 1,
                 Err(AppendError::Full) => return Ok(Wrote::Full),
                 Err(error) => return Err(Fault::Append(error)),

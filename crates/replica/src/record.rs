@@ -46,13 +46,19 @@ pub(crate) fn put_hard_state(state: &HardState, out: &mut Vec<u8>) {
 
 /// Appends an entry's record.
 pub(crate) fn put_entry(entry: &Entry, out: &mut Vec<u8>) {
+    put_entry_head(entry, out);
+    out.put(&entry.data);
+    out.put(&entry.context);
+}
+
+/// Appends what stands in an entry's record before its data and its context.
+pub(crate) fn put_entry_head(entry: &Entry, out: &mut Vec<u8>) {
     out.put_u16(VERSION);
     out.put_u8(ENTRY);
     out.put_u8(entry_type_number(entry.get_entry_type()));
     out.put_u64(entry.term);
     out.put_u64(entry.index);
-    out.put_slice(&entry.data);
-    out.put(&entry.context);
+    out.put_u32(entry.data.len() as u32);
 }
 
 /// Appends the record of a state taken over.

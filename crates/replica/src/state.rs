@@ -105,6 +105,8 @@ pub struct State {
 struct Scratch {
     /// Empty ones, see [`State::recycle`].
     events: Vec<Vec<Event>>,
+    /// How many the last entry had.
+    expected: usize,
     encoded: Vec<u8>,
     applied: Vec<AppliedRequest>,
     /// Requests that stand in the entry twice, and where they stand first.
@@ -216,7 +218,11 @@ impl State {
             index,
             detail: error.to_string(),
         };
-        let mut events = scratch.events.pop().unwrap_or_default();
+        let expected = scratch.expected;
+        let mut events = match scratch.events.pop() {
+            Some(events) => events,
+            None => Vec::with_capacity(expected),
+        };
         let mut requests = Vec::new();
         scratch.encoded.clear();
         scratch.applied.clear();
@@ -303,6 +309,7 @@ impl State {
                 requests[number] = requests[first as usize].clone();
             }
         }
+        scratch.expected = events.len();
         Ok(AppliedEntry {
             index,
             time,

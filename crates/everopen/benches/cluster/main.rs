@@ -71,8 +71,10 @@ enum LoadKind {
     One,
     /// Many clients that each wait for their answers.
     Clients,
-    /// Many under way.
+    /// Many under way, one in a request, and orders.
     Pipelined,
+    /// Many under way, many in a request: what throughput is held to.
+    Batched,
     /// Fixed rates.
     Open,
 }
@@ -82,6 +84,7 @@ impl LoadKind {
         match load {
             Load::One(_) => Self::One,
             Load::Clients(..) => Self::Clients,
+            PIPELINED => Self::Batched,
             Load::Pipelined(..) => Self::Pipelined,
             Load::Open(..) => Self::Open,
         }

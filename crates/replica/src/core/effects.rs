@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use everopen_domain::{Command, Timestamp};
 use everopen_wire::message::RefusalCode;
-use raft::eraftpb::Message;
+use raft::eraftpb::{Entry, HardState, Message};
 
 use crate::sessions::Stored;
 use crate::state::{AppliedEntry, State};
@@ -76,29 +76,22 @@ pub enum Answer {
     Refused(Refused),
 }
 
-/// Journal records, one after the other in one buffer.
-#[derive(Clone, Debug, Default)]
-pub struct Records {
-    /// All bytes.
-    pub bytes: Vec<u8>,
-    /// Where each record ends.
-    pub ends: Vec<usize>,
+/// A record for the journal.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// Term, vote and what is known to be committed.
+    HardState(HardState),
+    /// An entry of the log.
+    Entry(Entry),
 }
 
-impl Records {
-    /// The records in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
-            let record = &self.bytes[start..*end];
-            start = *end;
-            record
-        })
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+impl Record {
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::HardState(_) => 32,
+            Self::Entry(entry) => 32 + entry.data.len() + entry.context.len(),
+        }
     }
 }
 
@@ -123,7 +116,14 @@ pub struct Write {
     /// First this, if there is something.
     pub install: Option<Install>,
     /// Then these.
-    pub records: Records,
+    pub records: Vec<Record>,
+}
+
+impl Write {
+    /// About how many bytes its records take.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(Record::bytes).sum()
+    }
 }
 
 /// A snapshot to be taken of the state after an entry.

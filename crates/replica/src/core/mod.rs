@@ -28,7 +28,7 @@ use crate::storage::Log;
 
 pub use agree::Disagreement;
 pub use effects::{
-    Answer, Effects, Install, Job, Records, Refused, Step, Submission, Ticket, Write,
+    Answer, Effects, Install, Job, Record, Refused, Step, Submission, Ticket, Write,
 };
 pub use lead::MembershipChange;
 

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use everopen_domain::Timestamp;
 use raft::Ready;
-use raft::eraftpb::{EntryType, HardState, Message, Snapshot};
+use raft::eraftpb::{EntryType, Message, Snapshot};
 
-use super::{Core, Effects, Install, Persisting, Records, Step, Stop, Write};
+use super::{Core, Effects, Install, Persisting, Record, Step, Stop, Write};
 use crate::record;
 use crate::snapshot::{self, Descriptor};
 
@@ -68,7 +68,7 @@ impl Core {
             install = self.install(ready.snapshot().clone());
         }
         let entries = ready.take_entries();
-        let mut records = Records::default();
+        let mut records = Vec::new();
         let hard_state = ready.hs().cloned();
         let mut votes = false;
         if let Some(state) = &hard_state {
@@ -85,12 +85,11 @@ impl Core {
             .any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
         if ready.must_sync() || !entries.is_empty() || changes {
             if hard_state.is_some() || changes {
-                let state = self.hard_state().clone();
-                self.put_hard_state(&state, &mut records);
+                records.push(Record::HardState(self.hard_state().clone()));
+                self.place += 1;
             }
             for entry in entries {
-                record::put_entry(&entry, &mut records.bytes);
-                records.ends.push(records.bytes.len());
+                records.push(Record::Entry(entry.clone()));
                 self.place += 1;
                 let place = self.place;
                 self.raw.mut_store().append(entry, place);
@@ -126,12 +125,6 @@ impl Core {
         });
         self.raw.advance_append_async(ready);
         self.committed.append(&mut committed);
-    }
-
-    fn put_hard_state(&mut self, state: &HardState, records: &mut Records) {
-        record::put_hard_state(state, &mut records.bytes);
-        records.ends.push(records.bytes.len());
-        self.place += 1;
     }
 
     /// Tells the library what the disk has, and lets go what waited for it.

@@ -78,7 +78,7 @@ impl Desk {
 
     /// Whether [`Desk::write`] would carry these out at once.
     pub fn is_quick(&self, writes: &[Write]) -> bool {
-        let bytes: usize = writes.iter().map(|write| write.records.bytes.len()).sum();
+        let bytes: usize = writes.iter().map(Write::bytes).sum();
         bytes <= INLINE_BYTES_MAX
             && self.progress.durable.load(Relaxed) == self.given
             && writes.iter().all(|write| write.install.is_none())
@@ -102,7 +102,7 @@ impl Desk {
                     let _ = self.orders.send(Order::Write(write));
                     break;
                 }
-                let bytes = write.records.bytes.len() as u64;
+                let bytes = write.bytes() as u64;
                 self.progress.bytes.fetch_add(bytes, Relaxed);
                 done = Some(write.number);
             }
@@ -171,7 +171,7 @@ pub(super) fn run(
                     }
                     progress
                         .bytes
-                        .fetch_add(write.records.bytes.len() as u64, Relaxed);
+                        .fetch_add(write.bytes() as u64, Relaxed);
                     last = Some(write.number);
                     if write.install.is_some()
                         && let Ok(mut installed) = progress.installed.lock()

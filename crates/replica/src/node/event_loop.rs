@@ -25,6 +25,8 @@ use crate::recovery::Fault;
 const BACKLOG_MAX: usize = 16_384;
 /// Entries that wait for the publisher until it is woken for them.
 const BACKLOG_WAKES: usize = 64;
+/// The same of their events: what is passed on soon is still in the processor's cache.
+const BACKLOG_EVENTS: usize = 2_048;
 /// How long the others wait to be told what is committed when no entry tells them.
 const COMMIT_TOLD_AFTER: Duration = Duration::from_millis(1);
 /// Who is at the other end of a connection.
@@ -86,6 +88,8 @@ pub(super) struct Inner {
     pub tails: Vec<ConnId>,
     pub bulk: bulk::Bulk,
     pub backlog: VecDeque<Publication>,
+    /// Events in it.
+    backlog_events: usize,
     pub started: Instant,
     pub state_hash: Option<(u64, [u8; 16])>,
     pub answers: (
@@ -132,6 +136,7 @@ impl EventLoop {
             tails: Vec::new(),
             bulk: bulk::Bulk::new(file),
             backlog: VecDeque::new(),
+            backlog_events: 0,
             started: now,
             state_hash: None,
             answers: std::sync::mpsc::channel(),
@@ -412,7 +417,8 @@ impl Inner {
 
     fn push_backlog(&mut self) -> Result<(), Fault> {
         // Nobody waits for single entries, and waking a thread for each costs more than they do.
-        if self.backlog.len() < BACKLOG_WAKES && !self.push_backlog_now {
+        let few = self.backlog.len() < BACKLOG_WAKES && self.backlog_events < BACKLOG_EVENTS;
+        if few && !self.push_backlog_now {
             return Ok(());
         }
         let Some(publications) = &self.threads.publications else {
@@ -429,7 +435,7 @@ impl Inner {
                 Err(TrySendError::Disconnected(_)) => return Err(Fault::Panicked),
             }
         }
-        self.push_backlog_now = false;
+        (self.push_backlog_now, self.backlog_events) = (false, 0);
         Ok(())
     }
 
@@ -523,6 +529,7 @@ impl Inner {
             Step::Entry(entry) => {
                 self.commands += entry.commands;
                 self.ring.push(Recent::of(&entry));
+                self.backlog_events += entry.events.len();
                 self.backlog.push_back(Publication::Entry {
                     index: entry.index,
                     time: entry.time,
