@@ -257,11 +257,17 @@ impl State {
             let became = match known {
                 Known::New => {
                     let (from, start) = (events.len(), scratch.encoded.len());
-                    while let Some(command) = entry.next_command() {
-                        let command = command.map_err(unreadable)?;
-                        self.check_logic(&command, logic_max)?;
-                        self.venue.apply(time, &command, &mut events);
-                        applied += 1;
+                    // Commands are large: none is moved once more than it must be.
+                    loop {
+                        match entry.next_command() {
+                            Some(Ok(ref command)) => {
+                                self.check_logic(command, logic_max)?;
+                                self.venue.apply(time, command, &mut events);
+                                applied += 1;
+                            }
+                            Some(Err(error)) => return Err(unreadable(error)),
+                            None => break,
+                        }
                     }
                     for event in &events[from..] {
                         event::encode(event, &mut scratch.encoded);

@@ -32,7 +32,7 @@ use report::{Results, Row};
 /// Clients of the closed loop; both systems get the same.
 const CLIENTS: usize = 64;
 /// Commands under way when throughput is measured.
-const WINDOW: usize = 4_096;
+const WINDOW: usize = 8_192;
 /// Commands that one request carries then at most: a client that has many ready sends them so.
 const PER_REQUEST: usize = 16;
 /// The load that throughput is held to.

@@ -64,6 +64,14 @@ impl Outbox {
         message.encode(&mut self.bytes);
         self.frames.push((conn, start..self.bytes.len()));
     }
+
+    /// A message of consensus; it may be large, so it is encoded where it leaves from.
+    pub fn push_raft(&mut self, conn: ConnId, message: &raft::eraftpb::Message) {
+        let start = self.bytes.len();
+        Message::Raft { bytes: &[] }.encode(&mut self.bytes);
+        crate::message::encode(message, &mut self.bytes);
+        self.frames.push((conn, start..self.bytes.len()));
+    }
 }
 
 pub(super) struct EventLoop {
@@ -98,7 +106,6 @@ pub(super) struct Inner {
     ),
     pub waker: everopen_rpc::Waker,
     pub commands: u64,
-    pub scratch: Vec<u8>,
     last_tick: Instant,
     last_chores: Instant,
     /// What the others know to be committed while more is, and since when.
@@ -142,7 +149,6 @@ impl EventLoop {
             answers: std::sync::mpsc::channel(),
             waker,
             commands: 0,
-            scratch: Vec::new(),
             last_tick: now,
             last_chores: now,
             untold: None,

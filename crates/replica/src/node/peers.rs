@@ -140,10 +140,7 @@ impl Inner {
         if message.get_msg_type() == MessageType::MsgSnapshot {
             self.bulk.offered(to);
         }
-        self.scratch.clear();
-        message::encode(&message, &mut self.scratch);
-        let bytes = &self.scratch;
-        self.outbox.push(conn, &Message::Raft { bytes });
+        self.outbox.push_raft(conn, &message);
     }
 
     pub(super) fn peer_message(&mut self, conn: ConnId, node: u64, message: &Message<'_>) {
