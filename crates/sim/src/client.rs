@@ -18,6 +18,8 @@ use crate::world::{self, World};
 
 /// Microseconds without an answer after which a request is sent again.
 const PATIENCE: (u64, u64) = (100_000, 1_000_000);
+/// How often, in thousandths of its turns, a client gives up what it waits for.
+const GIVES_UP: u64 = 10;
 
 /// A client.
 pub(crate) struct Client {
@@ -90,6 +92,14 @@ impl Client {
 }
 
 impl Client {
+    /// Waits no longer for the oldest commands if they were sent, whatever becomes of them. Later ones
+    /// may stand beside them in one entry.
+    fn give_up(&mut self, now: u64) -> Option<u64> {
+        let first = self.open.first_entry();
+        let sent = first.filter(|open| open.get().sent > 0 && open.get().send_at > now)?;
+        Some(sent.remove_entry().0)
+    }
+
     /// Gives commands whose answer is late another number, as no client may.
     fn renumber(&mut self, now: u64) {
         let late = self
@@ -116,6 +126,7 @@ impl World<'_> {
         let hasty = self.has(Canary::HastyClient);
         let client = &mut self.clients[at];
         let mut sends = Vec::new();
+        let mut given_up = None;
         match client.session {
             None if client.ask_at <= now => {
                 client.ask_at = now + patience;
@@ -136,6 +147,9 @@ impl World<'_> {
                 }
                 if renumbers {
                     client.renumber(now);
+                }
+                if self.random.chance(GIVES_UP) {
+                    given_up = client.give_up(now).map(|sequence| (session, sequence));
                 }
                 let oldest = client.open.keys().next().copied().unwrap_or(client.next);
                 let mut missed = false;
@@ -166,6 +180,10 @@ impl World<'_> {
             }
         }
         let (endpoint, target) = (client.endpoint, client.target);
+        if let Some(command) = given_up {
+            self.audit.given_up.push(command);
+            self.count("commands given up");
+        }
         for (about, wish) in sends {
             self.send(endpoint, target, Packet::Request { about, wish });
         }

@@ -107,6 +107,8 @@ pub(crate) struct Process {
     pub inbox: VecDeque<(u64, Packet)>,
     pub last_tick: u64,
     pub last_chores: u64,
+    /// What the others know to be committed while more is, and since when.
+    pub untold: Option<(u64, u64)>,
     pub wake_at: u64,
     pub wake_number: u64,
     /// It dies at the end of this turn.
@@ -204,6 +206,7 @@ pub(crate) fn start(
         inbox: VecDeque::new(),
         last_tick: now,
         last_chores: now,
+        untold: None,
         wake_at: u64::MAX,
         wake_number: 0,
         doomed: false,

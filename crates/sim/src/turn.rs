@@ -14,6 +14,8 @@ use crate::world::{Event, World, chain};
 
 /// Microseconds of a tick.
 const TICK: u64 = 10_000;
+/// Microseconds for which the others wait to be told what is committed when no entry tells them.
+const COMMIT_TOLD_AFTER: u64 = 1_000;
 /// Microseconds between two looks at what is to be told to the peers.
 const CHORES: u64 = 100_000;
 
@@ -47,10 +49,11 @@ impl World<'_> {
         match p.core.turn(clock) {
             Ok(effects) => {
                 self.carry_out(id, &mut p, effects);
-                let next = if p.core.has_work() {
-                    now + 5
-                } else {
-                    p.last_tick + TICK
+                let tick = p.last_tick + TICK;
+                let next = match p.core.untold_commit() {
+                    _ if p.core.has_work() => now + 5,
+                    Some(_) => tick.min(now + COMMIT_TOLD_AFTER),
+                    None => tick,
                 };
                 if self.wipe_the_vote(id) || std::mem::take(&mut p.doomed) {
                     drop(p);
@@ -77,6 +80,18 @@ impl World<'_> {
                 self.now
             };
             self.tick_bulk(id, p);
+        }
+        match p.core.untold_commit() {
+            Some(told) if p.untold.is_none_or(|(before, _)| before != told) => {
+                p.untold = Some((told, self.now));
+            }
+            Some(_) => {
+                let since = p.untold.map_or(self.now, |(_, since)| since);
+                if self.now - since >= COMMIT_TOLD_AFTER {
+                    p.core.tell_commit();
+                }
+            }
+            None => p.untold = None,
         }
         if self.now - p.last_chores >= CHORES {
             p.last_chores = self.now;

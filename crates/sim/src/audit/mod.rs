@@ -8,12 +8,13 @@ mod model;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use everopen_domain::Timestamp;
+use everopen_domain::{Event, Timestamp};
 use everopen_replica::core::{Answer, Step};
 use everopen_replica::raft::eraftpb::ConfState;
 use everopen_replica::state::{Became, Digest, State};
 use everopen_venue::Venue;
 use everopen_wire::entry::EntryReader;
+use everopen_wire::event;
 
 use crate::packet::About;
 use crate::process::{CLUSTER, Process};
@@ -41,6 +42,8 @@ pub(crate) struct Audit {
     /// The first answer to each command: its index and its events.
     answers: BTreeMap<(u64, u64), (u64, Bytes)>,
     pub books: Books,
+    /// Commands, by session and sequence, that their clients do not wait for any more.
+    pub given_up: Vec<(u64, u64)>,
 }
 
 /// An entry as it stands in a replica's log.
@@ -71,6 +74,7 @@ impl Audit {
             hashes: BTreeMap::new(),
             answers: BTreeMap::new(),
             books: Books::default(),
+            given_up: Vec::new(),
         }
     }
 
@@ -312,6 +316,16 @@ impl World<'_> {
     /// The last look, when everything works again.
     pub fn audit_end(&mut self) {
         self.look();
+        // Whether they happened only the log knows.
+        for command in std::mem::take(&mut self.audit.given_up) {
+            if let Some((_, events)) = self.audit.answers.get(&command) {
+                let events: Result<Vec<Event>, _> = event::decode_all(events).collect();
+                match events {
+                    Ok(events) => self.audit.books.answered(&events),
+                    Err(error) => self.fail(Check::Answer, error.to_string()),
+                }
+            }
+        }
         let venue = self.audit.shadow.venue.snapshot();
         if let Err(text) = self.audit.books.compare(&venue, self.profile.clients) {
             self.fail(Check::Once, text);
