@@ -419,6 +419,7 @@ impl Journal {
         Snapshots {
             dir: self.dir.clone(),
             shared: Arc::clone(&self.shared),
+            pace: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod format;
 mod journal;
+mod pace;
 pub mod probe;
 mod reader;
 mod recovery;

@@ -5,6 +5,7 @@
 //! chunk        length u32 · crc32c u32 (of index, number of the chunk, bytes) · bytes
 //! end          length 0   · crc32c u32 (of index, number of chunks, total) · total u64
 //! ```
+use crate::pace::Pace;
 use crate::error::Error;
 use crate::files::Dir;
 use crate::format::HEADER_BYTES;
@@ -208,6 +209,8 @@ struct ChunkWriter {
     number: u64,
     total: u64,
     chunk: Vec<u8>,
+    /// Held to a rate: with whether what was written is synced at each step.
+    pace: Option<(Pace, bool)>,
 }
 
 impl ChunkWriter {
@@ -221,6 +224,14 @@ impl ChunkWriter {
     fn put_chunk(&mut self) -> io::Result<()> {
         let chunk = std::mem::take(&mut self.chunk);
         self.put(chunk.len() as u32, &chunk)?;
+        if let Some((pace, syncs)) = &mut self.pace
+            && pace.wrote(chunk.len() as u64)
+        {
+            if *syncs {
+                self.file.sync_data()?;
+            }
+            pace.wait();
+        }
         self.total += chunk.len() as u64;
         self.number += 1;
         self.chunk = chunk;
@@ -257,9 +268,18 @@ impl Write for ChunkWriter {
 pub struct Snapshots {
     pub(crate) dir: Dir,
     pub(crate) shared: Arc<Shared>,
+    /// Bytes a second at most; none for as fast as it goes.
+    pub(crate) pace: Option<u64>,
 }
 
 impl Snapshots {
+    /// The same, writing at most so many bytes a second, in small steps: commits go on meanwhile.
+    #[must_use]
+    pub fn paced(mut self, bytes_per_second: u64) -> Self {
+        self.pace = Some(bytes_per_second);
+        self
+    }
+
     /// Writes the state after record `index`; `state` gets a writer that cuts it into checked
     /// chunks. When this returns the snapshot is durable and will be found by the next start.
     ///
@@ -277,6 +297,7 @@ impl Snapshots {
         }
         let path = self.dir.snapshot(index);
         let unfinished = path.with_extension("unfinished");
+        let syncs = self.dir.durability == crate::Durability::Fsync;
         let write = || {
             let mut file = OpenOptions::new()
                 .write(true)
@@ -290,10 +311,11 @@ impl Snapshots {
                 number: 0,
                 total: 0,
                 chunk: Vec::new(),
+                pace: self.pace.map(|rate| (Pace::new(rate), syncs)),
             };
             state(&mut writer)?;
             let (file, bytes) = writer.finish()?;
-            if self.dir.durability == crate::Durability::Fsync {
+            if syncs {
                 file.sync_all()?;
             }
             std::fs::rename(&unfinished, &path)?;

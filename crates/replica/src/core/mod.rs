@@ -63,14 +63,14 @@ impl Config {
     pub fn new(node: u64) -> Self {
         Self {
             node,
-            election_ticks: 25,
-            heartbeat_ticks: 3,
+            election_ticks: 50,
+            heartbeat_ticks: 5,
             seed: node,
             logic_max: everopen_venue::Venue::LOGIC_MAX,
             entry_bytes_max: 256 << 10,
             entry_requests_max: 4_096,
             uncommitted_bytes_max: 16 << 20,
-            snapshot_every_bytes: 64 << 20,
+            snapshot_every_bytes: 128 << 20,
             log_keep_bytes: 128 << 20,
         }
     }
@@ -319,6 +319,11 @@ impl Core {
             self.raw.mut_store().set_snapshot(snapshot);
             self.compact();
         }
+    }
+
+    /// Whether a snapshot is being taken.
+    pub fn is_taking_snapshot(&self) -> bool {
+        self.snapshot_running
     }
 
     /// Whether the disk has no room for more log.

@@ -249,6 +249,7 @@ impl Inner {
             "log_bytes": self.threads.progress.bytes.load(std::sync::atomic::Ordering::Relaxed),
             "peers": peers,
             "differing": differing,
+            "slowest_turn_us": self.slowest_turn.as_micros() as u64,
             "uptime_ms": self.started.elapsed().as_millis() as u64,
             "fault": fault,
         })

@@ -85,25 +85,29 @@ impl Desk {
             && self.slow_until.is_none_or(|until| until <= Instant::now())
     }
 
-    /// Makes writes durable now, or gives them to the thread.
+    /// Gives writes to the thread.
+    pub fn hand_over(&mut self, writes: impl IntoIterator<Item = Write>) {
+        for write in writes {
+            self.given = write.number;
+            // A thread that has ended is noticed in the next turn.
+            let _ = self.orders.send(Order::Write(write));
+        }
+    }
+
+    /// Makes writes durable now, and gives to the thread what can't be.
     pub fn write(&mut self, writes: Vec<Write>) -> Result<(), Fault> {
-        let Some(last) = writes.last().map(|write| write.number) else {
-            return Ok(());
-        };
-        let quick = self.is_quick(&writes);
-        self.given = last;
         let mut writes = writes.into_iter();
-        if quick && let Ok(mut writer) = self.writer.try_lock() {
+        if let Ok(mut writer) = self.writer.try_lock() {
             let began = Instant::now();
             let mut done = None;
             for write in writes.by_ref() {
+                self.given = write.number;
                 if writer.append(&write)? == Wrote::Full {
                     // The thread goes on with it where this stopped.
                     let _ = self.orders.send(Order::Write(write));
                     break;
                 }
-                let bytes = write.bytes() as u64;
-                self.progress.bytes.fetch_add(bytes, Relaxed);
+                self.progress.bytes.fetch_add(write.bytes() as u64, Relaxed);
                 done = Some(write.number);
             }
             if let Some(done) = done {
@@ -113,10 +117,7 @@ impl Desk {
             let took = began.elapsed();
             self.slow_until = (took > SLOW).then(|| Instant::now() + SLOW_FOR);
         }
-        for write in writes {
-            // A thread that has ended is noticed in the next turn.
-            let _ = self.orders.send(Order::Write(write));
-        }
+        self.hand_over(writes);
         Ok(())
     }
 

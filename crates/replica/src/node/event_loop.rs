@@ -17,6 +17,7 @@ use super::handover::Handover;
 use super::peers::Peer;
 use super::publisher::{Publication, Published};
 use super::tickets::Tickets;
+use super::watch::Watch;
 use super::{Config, Shown, Threads, bulk, clock};
 use crate::core::{Core, Effects, Step};
 use crate::recovery::Fault;
@@ -113,6 +114,8 @@ pub(super) struct Inner {
     /// Whether the publisher is to be woken for what there is.
     push_backlog_now: bool,
     pub handover: Handover,
+    /// The longest that a turn took, waits for the network left out.
+    pub slowest_turn: Duration,
 }
 
 impl EventLoop {
@@ -154,6 +157,7 @@ impl EventLoop {
             untold: None,
             push_backlog_now: false,
             handover: Handover::default(),
+            slowest_turn: Duration::ZERO,
         };
         Self { hub, inner }
     }
@@ -191,15 +195,21 @@ impl EventLoop {
             self.hub
                 .turn(Some(timeout), &mut |event| inner.on(event))
                 .map_err(Fault::Network)?;
+            let mut watch = Watch::start();
             inner.hear_threads()?;
             inner.pass_time();
+            watch.lap("other threads");
             inner.agree(&mut self.hub)?;
+            watch.lap("consensus and disk");
             let effects = inner.core.apply()?;
+            watch.lap("applying");
             inner.carry_out(effects);
             inner.feed_followers(&self.hub);
             inner.feed_tails(&self.hub);
             inner.send(&mut self.hub);
             self.hub.flush();
+            watch.lap("sending");
+            inner.slowest_turn = inner.slowest_turn.max(watch.end());
             let stuck = inner.backlog.len() > BACKLOG_MAX;
             if stuck != full {
                 for conn in inner.conns.keys() {
@@ -491,8 +501,10 @@ impl Inner {
             let Some(desk) = &mut self.threads.desk else {
                 return Ok(());
             };
-            if writes.is_empty() || !desk.is_quick(&writes) {
-                desk.write(writes)?;
+            // While a snapshot goes to the same disk, a sync may wait long for it.
+            let busy = self.core.is_taking_snapshot();
+            if writes.is_empty() || busy || !desk.is_quick(&writes) {
+                desk.hand_over(writes);
                 break;
             }
             self.send(hub);

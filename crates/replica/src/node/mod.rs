@@ -12,6 +12,7 @@ mod machine;
 mod peers;
 mod publisher;
 mod tickets;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -235,6 +236,8 @@ impl Drop for Node {
     }
 }
 
+/// Bytes a second that a snapshot is written with at most: the disk is the log's first.
+const SNAPSHOT_PACE: u64 = 64 << 20;
 /// Buffers on their way back from the publisher.
 const BUFFERS: usize = 64;
 
@@ -275,7 +278,7 @@ impl Threads {
         let (used, used_events) = sync_channel(BUFFERS);
         let publisher = publisher::Publisher {
             reader,
-            snapshots: journal.snapshots(),
+            snapshots: journal.snapshots().paced(SNAPSHOT_PACE),
             tell,
             used,
             waker: waker.clone(),
