@@ -59,6 +59,9 @@ mod tests {
             }
         }
         assert_eq!(steps, 10);
-        assert!(began.elapsed() >= Duration::from_millis(95), "40 MiB at 400 MiB/s");
+        assert!(
+            began.elapsed() >= Duration::from_millis(95),
+            "40 MiB at 400 MiB/s"
+        );
     }
 }

@@ -5,11 +5,11 @@
 //! chunk        length u32 · crc32c u32 (of index, number of the chunk, bytes) · bytes
 //! end          length 0   · crc32c u32 (of index, number of chunks, total) · total u64
 //! ```
-use crate::pace::Pace;
 use crate::error::Error;
 use crate::files::Dir;
 use crate::format::HEADER_BYTES;
 use crate::journal::Shared;
+use crate::pace::Pace;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -283,11 +283,17 @@ mod tests {
         assert_eq!(sessions.open(2, 77, at(0)), Some(1));
         assert_eq!(sessions.begin(1, 5, 5, at(0), 0), Known::New);
         sessions.store(1, 5, stored(9));
-        assert_eq!(sessions.begin(1, 5, 5, at(1), 0), Known::Answered(stored(9)));
+        assert_eq!(
+            sessions.begin(1, 5, 5, at(1), 0),
+            Known::Answered(stored(9))
+        );
         // Requests may come out of order.
         assert_eq!(sessions.begin(1, 3, 3, at(1), 0), Known::New);
         sessions.store(1, 3, stored(10));
-        assert_eq!(sessions.begin(1, 5, 5, at(1), 0), Known::Answered(stored(9)));
+        assert_eq!(
+            sessions.begin(1, 5, 5, at(1), 0),
+            Known::Answered(stored(9))
+        );
     }
 
     #[test]

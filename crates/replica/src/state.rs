@@ -7,8 +7,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use everopen_domain::{Command, Event, Timestamp};
 use everopen_venue::Venue;
-use everopen_wire::message::RefusalCode;
 use everopen_wire::entry::{EntryReader, InPlace, Origin};
+use everopen_wire::message::RefusalCode;
 use everopen_wire::{DecodeError, event, snapshot};
 use raft::eraftpb::ConfState;
 use twox_hash::xxhash3_128;
@@ -468,10 +468,7 @@ mod tests {
         let done = |became: &Became| matches!(became, Became::Done(stored) if stored.index == 2);
         assert!(applied.requests.iter().all(done));
         assert_eq!(state.sessions.look(client, 5), Known::Forgotten);
-        assert!(matches!(
-            state.sessions.look(client, 6),
-            Known::Answered(_)
-        ));
+        assert!(matches!(state.sessions.look(client, 6), Known::Answered(_)));
         // Far beyond all that is kept, and far back.
         let bytes = entry(&[session(client, u64::MAX, 0), session(client, 7, 0)]);
         let applied = state.apply(3, 1, &bytes, 1, true).expect("readable");
@@ -486,7 +483,9 @@ mod tests {
     fn a_request_that_stands_twice_in_an_entry_happens_once() {
         let (mut state, client) = with_session();
         let twice = [session(client, 0, 0), session(client, 0, 0)];
-        let applied = state.apply(2, 1, &entry(&twice), 1, true).expect("readable");
+        let applied = state
+            .apply(2, 1, &entry(&twice), 1, true)
+            .expect("readable");
         assert_eq!(applied.commands, 1);
         assert_eq!(applied.requests[0], applied.requests[1]);
         assert!(matches!(applied.requests[0], Became::Done(_)));
@@ -499,9 +498,6 @@ mod tests {
             .apply(2, 1, &entry(&[session(client, 0, 0)]), 1, false)
             .expect("readable");
         assert!(applied.requests.is_empty());
-        assert!(matches!(
-            state.sessions.look(client, 0),
-            Known::Answered(_)
-        ));
+        assert!(matches!(state.sessions.look(client, 0), Known::Answered(_)));
     }
 }

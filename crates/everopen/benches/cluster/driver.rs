@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crate::session::Plan;
 use anyhow::Result;
 use clap::ValueEnum;
-use crate::session::Plan;
 use everopen_testkit::load::{Outcome, Span, Target, keep_outstanding, open_loop};
 
 /// Bytes of one command.

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use everopen_testkit::load::Target;
 
 use crate::driver::Driver;
-use crate::session::Plan;
 use crate::grpc::{self, Connection, Puts, Status};
+use crate::session::Plan;
 
 /// What it is called in the tables.
 pub const NAME: &str = "etcd";

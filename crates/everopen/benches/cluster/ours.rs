@@ -113,9 +113,7 @@ impl Everopen {
 impl Driver for Everopen {
     fn connect(&mut self, mut plan: Plan) -> Result<Box<dyn Target>> {
         // A session keeps so many answers; more under way need more sessions.
-        plan.sessions = plan
-            .sessions
-            .max(plan.outstanding.div_ceil(SESSION_WINDOW));
+        plan.sessions = plan.sessions.max(plan.outstanding.div_ceil(SESSION_WINDOW));
         let mut link = self.leader()?;
         if !self.prepared {
             session::prepare(&mut link).context("prepare the venue")?;

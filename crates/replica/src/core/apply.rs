@@ -23,7 +23,10 @@ impl Core {
                 }
                 EntryType::EntryNormal => {
                     let logic_max = self.config.logic_max;
-                    let answers = self.pending.front().is_some_and(|first| first.index <= index);
+                    let answers = self
+                        .pending
+                        .front()
+                        .is_some_and(|first| first.index <= index);
                     self.state
                         .apply(index, term, &entry.data, logic_max, answers)?
                 }

@@ -170,9 +170,7 @@ pub(super) fn run(
                         std::thread::park_timeout(RETRY);
                         let _ = writer.journal().try_reserve();
                     }
-                    progress
-                        .bytes
-                        .fetch_add(write.bytes() as u64, Relaxed);
+                    progress.bytes.fetch_add(write.bytes() as u64, Relaxed);
                     last = Some(write.number);
                     if write.install.is_some()
                         && let Ok(mut installed) = progress.installed.lock()
