@@ -91,7 +91,24 @@ fn decode_entry(bytes: &[u8]) -> Result<(Timestamp, Requests), DecodeError> {
             request.commands().collect::<Result<_, _>>()?,
         ))
     });
-    Ok((time, requests.collect::<Result<_, _>>()?))
+    let requests = requests.collect::<Result<Requests, _>>();
+    // Read in place, it is the same, or fails as well.
+    assert_eq!(in_place(bytes).ok(), requests.clone().ok());
+    Ok((time, requests?))
+}
+
+fn in_place(bytes: &[u8]) -> Result<Requests, DecodeError> {
+    let mut reader = EntryReader::new(bytes)?.in_place();
+    let mut requests = Vec::new();
+    while let Some(request) = reader.next_request() {
+        let (origin, _) = request?;
+        let mut commands = Vec::new();
+        while let Some(command) = reader.next_command() {
+            commands.push(command?);
+        }
+        requests.push((origin, commands));
+    }
+    Ok(requests)
 }
 
 fn request() -> impl Strategy<Value = (Origin, Vec<Command>)> {

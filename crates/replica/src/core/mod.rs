@@ -7,6 +7,7 @@
 
 mod agree;
 mod apply;
+mod change;
 mod effects;
 mod elect;
 mod lead;
@@ -27,10 +28,10 @@ use crate::state::{ApplyError, State};
 use crate::storage::Log;
 
 pub use agree::Disagreement;
+pub use change::MembershipChange;
 pub use effects::{
     Answer, Effects, Install, Job, Record, Refused, Step, Submission, Ticket, Write,
 };
-pub use lead::MembershipChange;
 
 /// How a core is run.
 #[derive(Clone, Debug)]

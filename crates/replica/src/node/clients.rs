@@ -15,6 +15,8 @@ use crate::core::{Answer, Refused, Submission};
 
 /// Requests that may be under way at once.
 const TICKETS_MAX: usize = 262_144;
+/// When to come again to a replica that waits for its first state.
+const JOINING_RETRY_MS: u32 = 1_000;
 /// Bytes on their way to one follower before it has to take some.
 const FOLLOW_QUEUED_MAX: usize = 8 << 20;
 /// Bytes of a checkpoint in one frame.
@@ -129,7 +131,15 @@ impl Inner {
         }
     }
 
+    /// Whether it waits for its first state: what it could show is empty, and nobody's.
+    fn is_joining(&self) -> bool {
+        self.core.state().conf.voters.is_empty()
+    }
+
     fn follow(&mut self, conn: ConnId, after: u64, checkpoint: bool) {
+        if self.is_joining() {
+            return self.refuse(conn, 0, RefusalCode::Busy, JOINING_RETRY_MS);
+        }
         let applied = self.core.state().index;
         if !checkpoint && after + 1 < self.ring.first(applied + 1) {
             return self.refuse(conn, 0, RefusalCode::TooFarBehind, 0);
@@ -246,6 +256,9 @@ impl Inner {
 
     /// Somebody reads the log itself from here on.
     pub(super) fn tail(&mut self, conn: ConnId, after: u64) {
+        if self.is_joining() {
+            return self.refuse(conn, 0, RefusalCode::Busy, JOINING_RETRY_MS);
+        }
         if after < self.core.base_index() {
             return self.refuse(conn, 0, RefusalCode::TooFarBehind, 0);
         }

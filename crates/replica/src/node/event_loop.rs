@@ -1,7 +1,6 @@
 //! The loop: the network, the clock and the other threads on one side, the core on the other.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::mpsc::TrySendError;
@@ -9,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use everopen_identity::Name;
 use everopen_journal::SnapshotRef;
-use everopen_rpc::{ConnId, Event, Hub, SendError};
+use everopen_rpc::{ConnId, Event, Hub};
 use everopen_wire::message::{Message, PROTOCOL, RefusalCode, Role};
 
 use super::follow::{Follow, Recent, Ring};
 use super::handover::Handover;
+use super::outbox::Outbox;
 use super::peers::Peer;
 use super::publisher::{Publication, Published};
 use super::tickets::Tickets;
@@ -48,30 +48,6 @@ impl Conn {
     /// Whether it may read the log itself: other members' orders stand in it.
     fn reads_log(&self) -> bool {
         matches!(self.name, Some(Name::Operator | Name::Node(_)) | None)
-    }
-}
-
-/// Frames to be sent at the end of the turn.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    bytes: Vec<u8>,
-    frames: Vec<(ConnId, Range<usize>)>,
-    pub closes: Vec<ConnId>,
-}
-
-impl Outbox {
-    pub fn push(&mut self, conn: ConnId, message: &Message<'_>) {
-        let start = self.bytes.len();
-        message.encode(&mut self.bytes);
-        self.frames.push((conn, start..self.bytes.len()));
-    }
-
-    /// A message of consensus; it may be large, so it is encoded where it leaves from.
-    pub fn push_raft(&mut self, conn: ConnId, message: &raft::eraftpb::Message) {
-        let start = self.bytes.len();
-        Message::Raft { bytes: &[] }.encode(&mut self.bytes);
-        crate::message::encode(message, &mut self.bytes);
-        self.frames.push((conn, start..self.bytes.len()));
     }
 }
 
@@ -362,7 +338,7 @@ impl Inner {
         self.closed(conn);
     }
 
-    fn closed(&mut self, conn: ConnId) {
+    pub(super) fn closed(&mut self, conn: ConnId) {
         self.peer_closed(conn);
         self.bulk_closed(conn);
         self.tails.retain(|tail| *tail != conn);
@@ -569,57 +545,6 @@ impl Inner {
                 });
                 self.cut_followers();
             }
-        }
-    }
-
-    fn send(&mut self, hub: &mut Hub) {
-        for node in std::mem::take(&mut self.dials) {
-            self.dial(node, hub);
-        }
-        self.bulk_dial(hub);
-        let outbox = std::mem::take(&mut self.outbox);
-        let mut lost = Vec::new();
-        for (conn, span) in &outbox.frames {
-            match hub.send(*conn, &outbox.bytes[span.clone()]) {
-                Ok(()) | Err(SendError::Gone) => {}
-                Err(SendError::Full | SendError::TooLarge) => lost.push(*conn),
-            }
-        }
-        for conn in outbox.closes {
-            hub.close(conn);
-        }
-        for conn in lost {
-            self.send_failed(conn, hub);
-        }
-        let Outbox {
-            mut bytes,
-            mut frames,
-            ..
-        } = Outbox {
-            closes: Vec::new(),
-            ..outbox
-        };
-        bytes.clear();
-        frames.clear();
-        // Buffers are kept, unless a burst made them large.
-        if self.outbox.frames.is_empty() && bytes.capacity() < 16 << 20 {
-            self.outbox.bytes = bytes;
-            self.outbox.frames = frames;
-        }
-    }
-
-    /// A frame did not fit. Consensus repeats what it needs; a client would wait for ever.
-    fn send_failed(&mut self, conn: ConnId, hub: &mut Hub) {
-        let Some(known) = self.conns.get(&conn) else {
-            return;
-        };
-        if known.role == Some(Role::Replica) {
-            let node = known.node;
-            self.core.report_unreachable(node);
-        } else {
-            tracing::warn!(%conn, "a client does not read what it is sent; it is cut off");
-            hub.close(conn);
-            self.closed(conn);
         }
     }
 }

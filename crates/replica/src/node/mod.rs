@@ -9,6 +9,7 @@ mod event_loop;
 mod follow;
 mod handover;
 mod machine;
+mod outbox;
 mod peers;
 mod publisher;
 mod tickets;

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use everopen_domain::{Event, RejectReason};
 use everopen_wire::event;
-use everopen_wire::message::RefusalCode;
+use everopen_wire::message::{Message, RefusalCode};
 use serde_json::json;
 
-use super::support::{Client, Cluster, Reply, asset, member};
+use super::support::{Client, Cluster, Reply, asset, encode, member};
 
 fn open_leader(cluster: &Cluster, nonce: u64) -> Client {
     let leader = cluster.leader();
@@ -180,6 +180,19 @@ fn a_new_replica_takes_over_the_state_and_becomes_a_voter() {
     }
     let address = cluster.reserve(4);
     cluster.start(4);
+    // It has nothing to show yet, and says so.
+    let mut early = Client::connect(address);
+    early.send(|_| {
+        encode(&Message::Follow {
+            after: 0,
+            checkpoint: true,
+        })
+    });
+    let refused = early.receive(0);
+    assert!(
+        matches!(refused, Reply::Refused(RefusalCode::Busy, _)),
+        "{refused:?}"
+    );
     let question = json!({ "ask": "add", "node": 4, "address": address.to_string() });
     assert!(matches!(client.call(&question), Reply::Call(true, _)));
     cluster.settled();

@@ -338,7 +338,7 @@ impl Client {
     }
 }
 
-fn encode(message: &Message<'_>) -> Vec<u8> {
+pub fn encode(message: &Message<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     message.encode(&mut bytes);
     bytes

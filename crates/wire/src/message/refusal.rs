@@ -44,7 +44,8 @@ macro_rules! codes {
 codes! {
     /// The replica does not lead; nothing was taken. The refusal names who does, if it is known.
     NotLeader = 1, "this replica does not lead";
-    /// Too much is under way at the leader; this attempt was not taken.
+    /// Too much is under way at the leader, or a replica that joins has no state to show yet; this
+    /// attempt was not taken.
     Busy = 2, "the leader is busy";
     /// The leader's disk has no room for the log; this attempt was not taken.
     JournalFull = 3, "the log has no room on its disk";
