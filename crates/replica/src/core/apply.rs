@@ -153,7 +153,8 @@ impl Core {
         self.effects.steps.push(Step::Snapshot(Box::new(Job {
             state: self.state.clone(),
             place,
-            header: snapshot::header(self.hard_state()),
+            // What is committed beyond may not be on the disk when the snapshot is.
+            header: snapshot::header(&self.hard_state_up_to(self.state.index)),
         })));
         true
     }

@@ -441,6 +441,13 @@ impl Core {
         self.raw.store().hard_state()
     }
 
+    /// The hard state, with no more committed than `index`.
+    fn hard_state_up_to(&self, index: u64) -> HardState {
+        let mut state = self.hard_state().clone();
+        state.commit = state.commit.min(index);
+        state
+    }
+
     fn compact(&mut self) {
         let snapshot = self.raw.store().snapshot_index();
         let slowest = if self.is_leader() {

@@ -225,3 +225,29 @@ fn a_leader_that_was_removed_stops_leading() {
     let refused = desk.core.submit(1, &Submission::OpenSession { nonce: 1 });
     assert!(refused.is_err());
 }
+
+#[test]
+fn a_write_that_arrives_in_part_does_not_commit_what_it_was_to_replace() {
+    let mut desk = Desk::new(&[1, 2]);
+    // Entries 2 and 3 of term 1, of which nobody is told that they are committed.
+    desk.core.receive(append(1, 2, 2));
+    desk.settle();
+    // A later leader has another entry 3, and says in one message that it is committed.
+    let mut message = append(2, 3, 1);
+    (message.term, message.commit) = (2, 3);
+    message.mut_entries()[0].term = 2;
+    desk.core.receive(message);
+    desk.turn();
+    // Of the write with the new entry only the first record arrives.
+    let mut write = desk.writes.remove(0);
+    assert!(matches!(
+        write.records[..],
+        [Record::HardState(_), Record::Entry(_)]
+    ));
+    write.records.truncate(1);
+    desk.writer.append(&write).expect("appended");
+    desk.writer.commit().expect("committed");
+    let desk = desk.restart(&[1, 2]);
+    assert_eq!(desk.core.term(), 2);
+    assert_eq!(desk.core.commit_index(), 2);
+}

@@ -85,7 +85,10 @@ impl Core {
             .any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
         if ready.must_sync() || !entries.is_empty() || changes {
             if hard_state.is_some() || changes {
-                records.push(Record::HardState(self.hard_state().clone()));
+                // A write may arrive in part. What it says to be committed must then be in the log
+                // without its entries: those may replace others of the same indices.
+                let kept = entries.first().map_or(u64::MAX, |first| first.index - 1);
+                records.push(Record::HardState(self.hard_state_up_to(kept)));
                 self.place += 1;
             }
             for entry in entries {
@@ -184,7 +187,7 @@ impl Core {
         Some(Install {
             record,
             place: self.place,
-            header: snapshot::header(self.hard_state()),
+            header: snapshot::header(&self.hard_state_up_to(self.state.index)),
             bytes,
         })
     }
