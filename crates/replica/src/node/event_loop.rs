@@ -184,6 +184,10 @@ impl EventLoop {
             inner.feed_tails(&self.hub);
             inner.send(&mut self.hub);
             self.hub.flush();
+            if inner.peers.values().any(|peer| peer.is_followed) {
+                // Whoever follows a follower waits for this, but nobody else: after the answers.
+                inner.core.tell_commit();
+            }
             watch.lap("sending");
             inner.slowest_turn = inner.slowest_turn.max(watch.end());
             let stuck = inner.backlog.len() > BACKLOG_MAX;

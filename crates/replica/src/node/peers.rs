@@ -17,6 +17,8 @@ use crate::state::Digest;
 /// Between two attempts to reach a peer, at first and at most.
 const RETRY_LEAST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_millis(500);
+/// The number of a ping whose sender is followed by somebody.
+const FOLLOWED: u64 = 1;
 /// Round trips that are remembered of each peer.
 const SAMPLES: usize = 256;
 
@@ -31,6 +33,8 @@ pub(super) struct Peer {
     retry_after: Duration,
     pub build: String,
     pub logic_max: u16,
+    /// Whether somebody follows the log there, and so waits for what is committed.
+    pub is_followed: bool,
     /// Microseconds of recent round trips, and how far its clock was ahead of ours.
     pub samples: VecDeque<(u32, i64)>,
 }
@@ -164,6 +168,7 @@ impl Inner {
                 DigestKind::State => self.core.hear_state_hash(node, index.0, hash),
             },
             Message::Ping { nonce, sent_ns } => {
+                self.peers.entry(node).or_default().is_followed = nonce == FOLLOWED;
                 let clock_ns = clock().0;
                 self.outbox.push(
                     conn,
@@ -220,7 +225,11 @@ impl Inner {
 
     pub(super) fn ping_peers(&mut self) {
         let sent_ns = self.started.elapsed().as_nanos() as u64;
-        self.tell_peers(&Message::Ping { nonce: 0, sent_ns });
+        let nonce = match self.followers.is_empty() {
+            true => 0,
+            false => FOLLOWED,
+        };
+        self.tell_peers(&Message::Ping { nonce, sent_ns });
     }
 
     fn pong(&mut self, node: u64, sent_ns: u64, clock_ns: u64) {
