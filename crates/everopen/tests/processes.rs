@@ -297,6 +297,59 @@ fn a_venue_grows_shrinks_and_lets_another_lead() {
 }
 
 #[test]
+fn new_rules_are_tried_on_the_live_log_and_switched_on_at_one_entry() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let venue = Venue::start(dir, &["--replicas", "3"]).expect("start");
+    place_at_last(&venue, "first");
+    let logic = |status: &Value| status["logic"].as_u64();
+    let of_all = || statuses(dir).iter().filter_map(logic).collect::<Vec<_>>();
+    assert_eq!(of_all(), [1, 1, 1]);
+
+    // Rules 2 refuse a withdrawal to a member whose kill switch is engaged.
+    let withdraw = |client: &mut Client| {
+        let body = r#"{"currency":"USD","amount":0.01,"crypto_address":"somewhere"}"#;
+        client
+            .call("POST", "/withdrawals/crypto", body)
+            .expect("an answer")
+    };
+    let mut client = Client::connect(&venue).expect("connect");
+    let mut shadow = |args: &[&str]| {
+        std::thread::scope(|scope| {
+            let shadow = scope.spawn(|| everopen(dir, args));
+            while !shadow.is_finished() {
+                let (status, answer) = withdraw(&mut client);
+                assert_eq!(status, 200, "rules 1 let it pass: {answer}");
+            }
+            shadow.join().expect("it ends")
+        })
+    };
+    // The rules in force do to the log what the replicas did; others do not.
+    let alike = shadow(&["shadow", "--seconds", "2"]).expect("no difference");
+    assert!(alike.contains("no difference in"), "{alike}");
+    everopen(dir, &["admin", "kill", "demo"]).expect("kill");
+    let differs = shadow(&["shadow", "--activate", "2", "--seconds", "60"]).unwrap_err();
+    assert!(
+        differs.contains("differs at its event") && differs.contains("CommandRejected"),
+        "{differs}"
+    );
+
+    let refused = everopen(dir, &["cluster", "activate", "3"]).unwrap_err();
+    assert!(
+        refused.contains("only 2 can be activated next"),
+        "{refused}"
+    );
+    let activated = everopen(dir, &["cluster", "activate", "2"]).expect("activate");
+    assert!(activated.contains("rules 2 are in force"), "{activated}");
+    until("all use them", || (of_all() == [2, 2, 2]).then_some(()));
+    let (status, answer) = withdraw(&mut client);
+    assert_ne!(status, 200, "rules 2 refuse it: {answer}");
+    everopen(dir, &["admin", "release", "demo"]).expect("release");
+    assert_eq!(withdraw(&mut client).0, 200);
+    same_everywhere(dir);
+}
+
+#[test]
 fn what_is_wrong_with_a_replica_is_said_and_the_start_ends() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path();

@@ -71,7 +71,7 @@ impl Config {
             entry_bytes_max: 256 << 10,
             entry_requests_max: 4_096,
             uncommitted_bytes_max: 16 << 20,
-            snapshot_every_bytes: 128 << 20,
+            snapshot_every_bytes: 64 << 20,
             log_keep_bytes: 128 << 20,
         }
     }
