@@ -347,6 +347,28 @@ fn new_rules_are_tried_on_the_live_log_and_switched_on_at_one_entry() {
     everopen(dir, &["admin", "release", "demo"]).expect("release");
     assert_eq!(withdraw(&mut client).0, 200);
     same_everywhere(dir);
+
+    // A replica that does not know them stops before it applies them, and says so.
+    let leads = until("somebody leads", || leader(dir));
+    let victim = leads % 3 + 1;
+    let folder = dir.join(format!("node-{victim}"));
+    let (config, log) = (folder.join("node.toml"), folder.join("node.log"));
+    let text = std::fs::read_to_string(&config).expect("its settings");
+    std::fs::write(&config, format!("logic_max = 1\n{text}")).expect("older rules");
+    let pid = |venue: &Venue| {
+        let found = venue.processes().into_iter();
+        let mut found = found.filter(|process| (&*process.role, process.id) == ("replica", victim));
+        found.next().map(|process| process.pid)
+    };
+    signal(pid(&venue).expect("it runs"), "KILL");
+    until("it says why it stops", || {
+        let said = std::fs::read_to_string(&log).expect("its log");
+        said.contains("knows up to 1").then_some(())
+    });
+    assert_eq!(withdraw(&mut client).0, 200, "the others trade");
+    std::fs::write(&config, text).expect("the rules that it knows");
+    until("it is back", || (of_all() == [2, 2, 2]).then_some(()));
+    same_everywhere(dir);
 }
 
 #[test]
