@@ -22,6 +22,16 @@ def stream_client(venue, member):
         {"apiKey": member.key, "secret": member.secret, "password": member.passphrase}
     )
     made.urls["api"] = {"public": venue.rest, "private": venue.rest, "ws": venue.websocket}
+    # A feed tells what happens after its subscription was confirmed, so a story acts after that and not before.
+    made.confirmed = 0
+    handle = made.handle_message
+
+    def counting_confirmations(client, message):
+        if message.get("type") == "subscriptions":
+            made.confirmed += 1
+        return handle(client, message)
+
+    made.handle_message = counting_confirmations
     return made
 
 
@@ -44,15 +54,16 @@ async def in_background(function, *args):
     return await asyncio.get_running_loop().run_in_executor(None, function, *args)
 
 
-async def watching(watch, satisfied, act=None, seconds=15):
-    """Calls ``watch`` again and again until ``satisfied``; starts ``act`` once the first call is under way.
+async def watching(pro, watch, satisfied, act=None, seconds=15):
+    """Calls ``watch`` again and again until ``satisfied``; starts ``act`` once the venue confirmed the subscription.
 
     The client wakes a watcher for one message and may have put the next into its caches before it is watched again,
     so what was seen last is judged again and again and not only when the watcher wakes.
     """
     deadline = time.monotonic() + seconds
+    confirmed_before = pro.confirmed
     task = asyncio.ensure_future(watch())
-    acting = asyncio.ensure_future(act()) if act is not None else None
+    acting = None
     seen = None
     try:
         while time.monotonic() < deadline:
@@ -60,10 +71,12 @@ async def watching(watch, satisfied, act=None, seconds=15):
             if done:
                 seen = task.result()
                 task = asyncio.ensure_future(watch())
+            if act is not None and acting is None and pro.confirmed > confirmed_before:
+                acting = asyncio.ensure_future(act())
             if acting is not None and acting.done():
                 # An exception there is the test's failure, not a reason to wait for the deadline.
                 acting.result()
-            if seen is not None and satisfied(seen):
+            if seen is not None and (act is None or acting is not None) and satisfied(seen):
                 if acting is not None:
                     await acting
                 return seen
@@ -71,6 +84,7 @@ async def watching(watch, satisfied, act=None, seconds=15):
         task.cancel()
         if acting is not None:
             acting.cancel()
+    assert act is None or acting is not None, f"no subscription was confirmed within {seconds} s"
     raise AssertionError(f"not within {seconds} s; last seen: {str(seen)[:2500]}")
 
 
@@ -103,7 +117,7 @@ def test_an_order_book_follows_to_the_rest_books_state(quiet, venue, alice, bob,
         wanted = await in_background(changes)
         # The stream may be ahead of the last await already, so the book itself is asked as well.
         if sides(pro.orderbooks[product.symbol]) != wanted:
-            await watching(lambda: pro.watch_order_book(product.symbol), lambda book: sides(book) == wanted)
+            await watching(pro, lambda: pro.watch_order_book(product.symbol), lambda book: sides(book) == wanted)
         assert len(wanted[0]) == 4 and len(wanted[1]) == 2
 
     run(venue, venue.demo, story)
@@ -116,7 +130,7 @@ def test_books_of_two_products(quiet, venue, alice, product, other_product):
     async def story(pro):
         symbols = [product.symbol, other_product.symbol]
         await watching(
-            lambda: pro.watch_order_book_for_symbols(symbols),
+            pro, lambda: pro.watch_order_book_for_symbols(symbols),
             lambda _: all(
                 s in pro.orderbooks and len(pro.orderbooks[s]["bids"]) == 1 for s in symbols
             ),
@@ -141,7 +155,7 @@ def test_public_trades(quiet, venue, alice, bob, product):
             made["ids"] = await in_background(make_trade, alice, bob, product)
 
         trades = await watching(
-            lambda: pro.watch_trades(product.symbol),
+            pro, lambda: pro.watch_trades(product.symbol),
             lambda trades: any(dec(t["price"]) == product.at(0) for t in trades),
             act,
         )
@@ -161,7 +175,7 @@ def test_tickers(quiet, venue, alice, bob, product):
             await in_background(make_trade, alice, bob, product)
 
         ticker = await watching(
-            lambda: pro.watch_ticker(product.symbol),
+            pro, lambda: pro.watch_ticker(product.symbol),
             lambda t: t["bid"] is not None and dec(t["bid"]) == product.at(-2),
             act,
         )
@@ -194,7 +208,7 @@ def test_a_members_orders_from_placing_to_their_end(quiet, venue, alice, bob, pr
             return states == {"canceled": "canceled", "filled": "closed", "open": "open"}
 
         await watching(
-            lambda: pro.watch_orders(product.symbol), satisfied, lambda: in_background(act_in_order)
+            pro, lambda: pro.watch_orders(product.symbol), satisfied, lambda: in_background(act_in_order)
         )
         filled = latest[orders["filled"]]
         assert dec(filled["filled"]) == product.size(2) and dec(filled["remaining"]) == 0
@@ -212,7 +226,7 @@ def test_a_members_trades(quiet, venue, alice, bob, bob_member, product, role):
             made["ids"] = await in_background(make_trade, alice, bob, product, "buy")
 
         trades = await watching(
-            lambda: pro.watch_my_trades(product.symbol), lambda trades: len(trades) >= 1, act
+            pro, lambda: pro.watch_my_trades(product.symbol), lambda trades: len(trades) >= 1, act
         )
         trade = trades[-1]
         assert trade["order"] == made["ids"][0 if role == "maker" else 1]
@@ -240,10 +254,10 @@ def test_orders_and_trades_on_one_socket_are_told_once(quiet, venue, alice, bob,
             await in_background(make_trade, alice, bob, product)
 
         await watching(
-            lambda: pro.watch_orders(product.symbol),
+            pro, lambda: pro.watch_orders(product.symbol),
             lambda _: any(o["status"] == "closed" for o in pro.orders or []), trade,
         )
-        await watching(lambda: pro.watch_my_trades(product.symbol), lambda t: len(t) >= 1, trade)
+        await watching(pro, lambda: pro.watch_my_trades(product.symbol), lambda t: len(t) >= 1, trade)
         assert len(counted) == len(set(counted)), "a doubled message"
 
     run(venue, venue.demo, story)

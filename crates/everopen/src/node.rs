@@ -10,6 +10,7 @@ use everopen_rpc::Security;
 
 use crate::cli;
 use crate::config::node::NodeFile;
+use crate::config::recovery::Plan;
 use crate::gateway::follower::ViewsOnly;
 
 /// Between two looks whether the replica still runs.
@@ -25,6 +26,7 @@ pub fn run(args: &cli::Process) -> Result<()> {
     args.tether.start()?;
     let file = crate::config::node::Node::read(&args.config)?;
     let (id, listen) = (file.node.node, file.node.listen);
+    Plan::check_none(&args.config.with_extension("recover.toml"))?;
     // Signals that come while the log is read are not lost.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

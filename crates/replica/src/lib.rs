@@ -27,11 +27,13 @@
     reason = "the consensus library's messages come from a generator and are filled field by field"
 )]
 
+mod boot;
 mod bundle;
 mod bytes;
 pub mod core;
 pub mod disk;
 mod logger;
+pub mod member;
 pub mod message;
 pub mod node;
 mod record;

@@ -61,18 +61,19 @@ pub enum Fault {
         /// This replica's.
         expected: String,
     },
-    /// In memory mode the machine stopped without a clean end: acknowledged entries may be gone.
+    /// In memory mode the machine stopped without a clean end, and no other replica has what may be
+    /// gone.
     #[error(
-        "this replica acknowledged entries in memory and its machine stopped before they were on \
-         the disk: it must not come back with this log. Remove it from the cluster, delete {}, and \
-         add it as a new learner", dir.display()
+        "the machine stopped before all that was acknowledged in memory was on the disk, and no other \
+         replica has it. `everopen cluster recover` says what is left in {} and goes on with that",
+        dir.display()
     )]
     LostMemory {
         /// The log's directory.
         dir: PathBuf,
     },
-    /// The note about the last run could not be read or written.
-    #[error("keep the note beside the log about how it ended")]
+    /// A note beside the log could not be read or written.
+    #[error("keep the notes beside the log: how its last run ended, and which life it is in")]
     Boot(#[source] io::Error),
     /// The rules forbid going on.
     #[error(transparent)]

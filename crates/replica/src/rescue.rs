@@ -6,6 +6,7 @@
 //! acknowledged or not; what only the lost replicas had is lost.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use everopen_domain::{Command, InstrumentId, Timestamp, TradingPhase};
 use everopen_journal::{self as journal, Journal};
@@ -13,6 +14,8 @@ use everopen_wire::EntryWriter;
 use everopen_wire::entry::Request;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 
+use crate::boot::{Ended, Note};
+use crate::member;
 use crate::message::membership_change;
 use crate::record;
 use crate::recovery::{Fault, Origin, Recovered, hex, recover};
@@ -35,8 +38,10 @@ pub struct Survivor {
     pub term: u64,
     /// The time of its last entry.
     pub last_time: Timestamp,
-    /// The members as it knew them.
+    /// The numbers of the voters as it knew them.
     pub voters: Vec<u64>,
+    /// Its machine stopped in memory mode: it may lack what it had acknowledged itself.
+    pub has_lost_memory: bool,
     /// What was cut from the end of its log, in bytes.
     pub torn_bytes: u64,
 }
@@ -98,9 +103,20 @@ pub fn inspect(
         commit_index: recovered.commit_index(),
         term: log.hard_state().term,
         last_time,
-        voters: conf.voters,
+        voters: {
+            let mut numbers: Vec<u64> = conf.voters.iter().copied().map(member::number).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
+        },
+        has_lost_memory: Note::beside(config).ended()? == Ended::Lost,
         torn_bytes,
     })
+}
+
+/// The logs that a replica left when its machine stopped in memory mode, each of another life.
+pub fn lost_logs(config: &journal::Config) -> Vec<PathBuf> {
+    Note::beside(config).kept()
 }
 
 /// What came of [`refound`].
@@ -115,7 +131,8 @@ pub struct Refounded {
 }
 
 /// Makes a stopped replica the only voter of a new cluster: applies all of its log, forgets the
-/// other members, and sets every market to cancel-only before anything else can happen.
+/// other members, and sets every market to cancel-only before anything else can happen. If it is cut
+/// off, it can be repeated.
 ///
 /// # Errors
 /// The log is damaged or in use; nothing has changed then.
@@ -128,6 +145,8 @@ pub fn refound(
     reader: &mut impl Reader,
     logic_max: u16,
 ) -> Result<Refounded, Fault> {
+    let note = Note::beside(config);
+    let node = member::id(node, note.life()?);
     let (mut journal, found) = Journal::open(config.clone())?;
     let origin = Origin {
         node,
@@ -180,6 +199,9 @@ pub fn refound(
         out.write_all(&header)?;
         out.write_all(&portable)
     })?;
+    // Whatever its last run may have lost, from now on this is what counts.
+    journal.sync_all()?;
+    note.settle()?;
     Ok(Refounded {
         last_index,
         uncertain: last_index.saturating_sub(commit),

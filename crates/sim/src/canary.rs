@@ -52,6 +52,8 @@ pub enum Canary {
     SilentFlip,
     /// A link stays cut for ever.
     LastingCut,
+    /// A replica that has lost its log comes back as if it had not.
+    OldLife,
 }
 
 impl Canary {
@@ -71,6 +73,7 @@ impl Canary {
         Self::Braggart,
         Self::SilentFlip,
         Self::LastingCut,
+        Self::OldLife,
     ];
 
     /// The checkers that may find it first.
@@ -90,6 +93,8 @@ impl Canary {
             Self::Braggart => &[Check::Activation],
             Self::SilentFlip => &[Check::Start],
             Self::LastingCut => &[Check::Liveness],
+            // The library notices that it has less than it had acknowledged, or nobody helps it.
+            Self::OldLife => &[Check::Panic, Check::Prefix, Check::Liveness],
         }
     }
 
@@ -118,6 +123,7 @@ impl Canary {
                 profile.think = 50_000;
             }
             Self::SilentFlip => profile.faults.push(Fault::BitFlip),
+            Self::OldLife => profile.faults.push(Fault::LostMemory),
             Self::ForgottenVote => profile.fault_every = 10_000,
             _ => {}
         }

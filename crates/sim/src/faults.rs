@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use everopen_replica::Fault as ReplicaFault;
 use everopen_replica::core::Stop;
 use everopen_replica::state::ApplyError;
+use everopen_replica::{Fault as ReplicaFault, member};
 
 use crate::canary::Canary;
 use crate::disk::files;
 use crate::packet::CLIENTS;
+use crate::process::Node;
 use crate::profile::Fault;
 use crate::violation::Check;
 use crate::world::{Event, World};
@@ -77,6 +78,7 @@ impl World<'_> {
                 };
             }
             Fault::BitFlip => self.flip_bit(id),
+            Fault::LostMemory => self.lose_memory(id),
             Fault::Pause | Fault::SlowDisk | Fault::FailingDisk | Fault::FullDisk => {
                 self.weaken(id, fault, lasts);
             }
@@ -250,6 +252,43 @@ impl World<'_> {
         self.say(format_args!("node {id}: a bit of {name} flips at {at}"));
         self.inject("bits flipped");
         self.restart_later(id, 1_000, 100_000);
+    }
+
+    /// Stops a machine whose replica had everything in memory. It begins its next life, one replica at
+    /// a time: more than a minority is not survived.
+    fn lose_memory(&mut self, id: u64) {
+        let settled = self.nodes.values().all(|node| {
+            let healthy = !node.damaged && !node.refused;
+            let process = node.process.as_ref();
+            healthy
+                && process.is_some_and(|p| {
+                    let conf = &p.core.state().conf;
+                    let mut members = p.core.members().into_iter();
+                    conf.voters.len() >= 3
+                        && conf.voters_outgoing.is_empty()
+                        && members.all(|member| self.nodes.contains_key(&member))
+                })
+        });
+        if !settled || !self.operator.is_idle() {
+            return;
+        }
+        let Some(mut node) = self.nodes.remove(&id) else {
+            return;
+        };
+        drop(node.process.take());
+        let _ = fs::remove_dir_all(&node.dir);
+        let next = match self.has(Canary::OldLife) {
+            true => id,
+            false => member::id(member::number(id), member::life(id) + 1),
+        };
+        self.say(format_args!(
+            "node {id}: loses its memory, comes back as {next}"
+        ));
+        self.inject("memories lost");
+        let mut again = Node::new(next, self.folder(next), false, node.logic_max);
+        (again.clock, again.epoch) = (node.clock, node.epoch);
+        self.nodes.insert(next, again);
+        self.restart_later(next, 1_000, 2_000_000);
     }
 
     /// A replica ended itself.

@@ -2,6 +2,7 @@
 //! lead, and brings a new release to all machines before its rules are switched on.
 
 use everopen_replica::core::{Core, MembershipChange};
+use everopen_replica::member;
 use everopen_venue::Venue;
 
 use crate::process::{Asker, Node, Process};
@@ -155,7 +156,7 @@ impl World<'_> {
     }
 
     fn change(&mut self, core: &mut Core, ticket: u64, change: &MembershipChange) {
-        if core.change(ticket, change).is_ok() {
+        if core.change(Some(ticket), change).is_ok() {
             self.inject("membership changes");
         }
     }
@@ -169,6 +170,7 @@ impl World<'_> {
         let members = p.core.members();
         let lost = members
             .iter()
+            .filter(|id| !self.comes_back(**id))
             .find(|id| self.nodes.get(id).is_none_or(|node| node.refused));
         if let Some(lost) = lost.copied() {
             return self.begin(Task::Remove(lost));
@@ -210,6 +212,12 @@ impl World<'_> {
         } else if upgrades && self.random.chance(300) {
             self.upgrade(p);
         }
+    }
+
+    /// Whether a replica is there in a later life, which the cluster takes in by itself.
+    fn comes_back(&self, id: u64) -> bool {
+        let mut later = self.nodes.values();
+        later.any(|node| member::is_later(node.id, id) && !node.refused)
     }
 
     fn add_machine(&mut self) {

@@ -6,7 +6,7 @@ use everopen_replica::message;
 use everopen_replica::state::Digest;
 
 /// Replicas have their own numbers, clients begin here.
-pub(crate) const CLIENTS: u64 = 1_000_000;
+pub(crate) const CLIENTS: u64 = 1_000_000_000_000_000_000;
 
 /// Something on its way.
 #[derive(Clone, Debug)]

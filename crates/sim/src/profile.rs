@@ -28,6 +28,8 @@ pub enum Fault {
     FullDisk,
     /// A bit of a stopped replica's files flips.
     BitFlip,
+    /// The machine stops, and all that its replica had was in memory.
+    LostMemory,
     /// The wall clock jumps.
     ClockJump,
     /// The lead is handed over.
@@ -52,6 +54,7 @@ impl Fault {
         Self::FailingDisk,
         Self::FullDisk,
         Self::BitFlip,
+        Self::LostMemory,
         Self::ClockJump,
         Self::Transfer,
         Self::Membership,
@@ -107,11 +110,13 @@ impl Profile {
     /// The world of a seed.
     pub fn draw(random: &mut Random) -> Self {
         let often = random.between(150, 600);
-        let faults = Fault::ALL
-            .iter()
-            .copied()
-            .filter(|_| random.chance(often))
-            .collect();
+        let drawn = Fault::ALL.iter().copied();
+        let drawn = drawn.filter(|fault| *fault != Fault::LostMemory);
+        let mut faults: Vec<Fault> = drawn.filter(|_| random.chance(often)).collect();
+        // Not drawn, so that the seeds that once found something still make the same worlds.
+        if often.is_multiple_of(3) {
+            faults.push(Fault::LostMemory);
+        }
         let slow = random.chance(300);
         let delay = if slow {
             (random.spread(500, 5_000), random.spread(10_000, 60_000))

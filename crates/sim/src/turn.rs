@@ -4,7 +4,7 @@ use everopen_domain::LogIndex;
 use everopen_replica::core::{Answer, Effects, Step, Submission};
 use everopen_replica::raft::eraftpb::MessageType;
 use everopen_replica::snapshot::{self, Descriptor};
-use everopen_replica::{Applied, Reader, message};
+use everopen_replica::{Applied, Reader, member, message};
 
 use crate::canary::Canary;
 use crate::packet::{About, CLIENTS, Packet, Reply, Wish};
@@ -108,7 +108,15 @@ impl World<'_> {
         if self.has(Canary::Braggart) {
             logic_max += 1;
         }
-        self.tell(id, p, &Packet::Hello { logic_max });
+        let packet = Packet::Hello { logic_max };
+        self.tell(id, p, &packet);
+        if p.core.members().is_empty() {
+            // It is reached before it knows anybody, and so can say who it is.
+            let others: Vec<u64> = self.nodes.keys().copied().collect();
+            for other in others.into_iter().filter(|other| *other != id) {
+                self.send(id, other, packet.clone());
+            }
+        }
     }
 
     fn tell(&mut self, id: u64, p: &Process, packet: &Packet) {
@@ -130,7 +138,12 @@ impl World<'_> {
             },
             Packet::Digest { index, hash } => p.core.hear_digest(from, index, hash),
             Packet::StateHash { index, hash } => p.core.hear_state_hash(from, index, hash),
-            Packet::Hello { logic_max } => p.core.set_support(from, logic_max),
+            Packet::Hello { logic_max } => {
+                p.core.set_support(from, logic_max);
+                if member::life(from) > 0 {
+                    p.core.welcome(from, &format!("node-{from}:1"));
+                }
+            }
             Packet::Ask { place, offset } => self.snapshot_asked(id, p, from, place, offset),
             Packet::Part {
                 place,

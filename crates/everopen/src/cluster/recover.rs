@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use everopen_domain::Timestamp;
-use everopen_replica::rescue::{self, Survivor};
+use everopen_replica::rescue::{self, Refounded, Survivor};
 use serde_json::Value;
 
 use crate::admin::{self, Action};
 use crate::config::cluster::Cluster;
 use crate::config::node::{Node, NodeFile};
+use crate::config::recovery::Plan;
 use crate::config::{ClusterId, Peer};
 use crate::gateway::follower::ViewsOnly;
 use crate::up::layout::Layout;
@@ -23,6 +24,8 @@ use crate::up::layout::Layout;
 struct Candidate {
     file: PathBuf,
     node: NodeFile,
+    /// Its longest log: that of its last life, or of one before.
+    log: PathBuf,
     found: Result<Survivor>,
 }
 
@@ -30,21 +33,47 @@ impl Candidate {
     fn read(file: PathBuf) -> Result<Self> {
         let node = Node::read(&file)?;
         let journal = node.journal();
-        let found = if journal.dir.is_dir() {
-            rescue::inspect(
-                &journal,
-                node.node.cluster.0,
-                everopen_venue::Venue::LOGIC_MAX,
-            )
-            .map_err(anyhow::Error::from)
-        } else {
-            Err(anyhow!("no log in {}", journal.dir.display()))
+        let inspect = |log: &Path| {
+            let config = everopen_replica::journal::Config {
+                dir: log.to_path_buf(),
+                ..journal.clone()
+            };
+            let cluster = node.node.cluster.0;
+            rescue::inspect(&config, cluster, everopen_venue::Venue::LOGIC_MAX)
+                .map_err(anyhow::Error::from)
         };
-        Ok(Self { file, node, found })
+        let mut log = journal.dir.clone();
+        let mut found = match log.is_dir() {
+            true => inspect(&log),
+            false => Err(anyhow!("no log in {}", log.display())),
+        };
+        for kept in rescue::lost_logs(&journal) {
+            let Ok(older) = inspect(&kept) else { continue };
+            if found.as_ref().is_ok_and(|f| f.rank() >= older.rank()) {
+                continue;
+            }
+            let has_lost_memory = true;
+            found = Ok(Survivor {
+                has_lost_memory,
+                ..older
+            });
+            log = kept;
+        }
+        Ok(Self {
+            file,
+            node,
+            log,
+            found,
+        })
     }
 
     fn id(&self) -> u64 {
         self.node.node.node
+    }
+
+    /// Whether it still has all that it had acknowledged.
+    fn is_whole(&self) -> bool {
+        self.found.as_ref().is_ok_and(|f| !f.has_lost_memory)
     }
 }
 
@@ -53,64 +82,66 @@ impl Candidate {
 /// # Errors
 /// When the venue runs, no log can be read, or the chosen one can't be written.
 pub fn run(dir: &Path, config: Option<&Path>, wanted: Option<u64>, yes: bool) -> Result<()> {
-    let (candidates, _lock) = match config {
-        Some(file) => (vec![Candidate::read(file.to_path_buf())?], None),
+    let (files, _lock) = match config {
+        Some(file) => (vec![file.to_path_buf()], None),
         None => {
             let cluster = Cluster::read(dir)?;
             let layout = Layout::open(dir)?;
             let lock = layout.lock().context("stop it first")?;
             let files = cluster.nodes.iter().map(|node| layout.node_file(node));
-            let read: Result<Vec<Candidate>> = files.map(Candidate::read).collect();
-            (read?, Some(lock))
+            (files.collect(), Some(lock))
         }
     };
-    show(&candidates);
-    let chosen = choose(&candidates, wanted)?;
-    tell_what_is_missing(&candidates, chosen);
-    if !yes {
-        say!();
-        say!(
-            "Nothing has changed. To go on with replica {}, add --yes; the old cluster can't be brought back then.",
-            chosen.id()
-        );
-        if config.is_some() {
+    let place = match config {
+        Some(file) => file.with_extension("recover.toml"),
+        None => Plan::path(dir),
+    };
+    let plan = match Plan::read(&place)? {
+        Some(plan) => {
             say!(
-                "Run this on every host whose disk is left first, and go on with the longest log."
+                "A recovery with replica {} was cut off; its new cluster is {}.",
+                plan.node,
+                plan.cluster
             );
+            if wanted.is_some_and(|wanted| wanted != plan.node) {
+                bail!("it can only be gone on with replica {}", plan.node);
+            }
+            if !yes {
+                say!("Nothing has changed. To end it, add --yes.");
+                return Ok(());
+            }
+            plan
         }
-        return Ok(());
-    }
-    let new = ClusterId::draw()?;
-    let address = chosen.node.node.advertised();
-    // If this is cut off after the log and before the files are written, the id is needed.
-    say!();
-    say!("new cluster id {new}");
-    let made = rescue::refound(
-        &chosen.node.journal(),
-        chosen.id(),
-        &address.to_string(),
-        chosen.node.node.cluster.0,
-        new.0,
-        &mut ViewsOnly::new(),
-        everopen_venue::Venue::LOGIC_MAX,
-    )
-    .with_context(|| format!("make replica {} the first of a new cluster", chosen.id()))?;
-    let first = Peer {
-        id: chosen.id(),
-        address,
+        None => match decide(&files, config.is_some(), wanted, yes)? {
+            Some(plan) => plan,
+            None => return Ok(()),
+        },
     };
-    rewrite(&chosen.file, &chosen.node.node, new, first)?;
+    // From here on each step can be repeated, and is, when this is cut off and run again.
+    plan.write(&place)?;
+    let file = files
+        .iter()
+        .find(|file| Node::read(file).is_ok_and(|read| read.node.node == plan.node))
+        .with_context(|| format!("no replica {} here", plan.node))?;
+    let made = refound(file, &plan)?;
     if config.is_none() {
-        begin_again(dir, new, first)?;
+        begin_again(dir, &plan)?;
     }
+    Plan::remove(&place)?;
     say!();
-    say!("cluster     {new}, begins with replica {}", first.id);
     say!(
-        "log         goes on after entry {}, {} of which were not known to be agreed on",
-        made.last_index,
-        made.uncertain
+        "cluster     {}, begins with replica {}",
+        plan.cluster,
+        plan.node
     );
-    say!("markets     {} in cancel-only", made.markets);
+    if let Some(made) = made {
+        say!(
+            "log         goes on after entry {}, {} of which were not known to be agreed on",
+            made.last_index,
+            made.uncertain
+        );
+        say!("markets     {} in cancel-only", made.markets);
+    }
     say!();
     if config.is_some() {
         say!(
@@ -123,6 +154,89 @@ pub fn run(dir: &Path, config: Option<&Path>, wanted: Option<u64>, yes: bool) ->
         "Then `everopen cluster reopen auction`, and when prices are right `everopen cluster reopen online`."
     );
     Ok(())
+}
+
+/// Shows what there is, and with `yes` says what to do.
+fn decide(
+    files: &[PathBuf],
+    is_single: bool,
+    wanted: Option<u64>,
+    yes: bool,
+) -> Result<Option<Plan>> {
+    let read: Result<Vec<Candidate>> = files.iter().cloned().map(Candidate::read).collect();
+    let candidates = read?;
+    show(&candidates);
+    let chosen = choose(&candidates, wanted)?;
+    tell_what_is_missing(&candidates, chosen);
+    if !yes {
+        say!();
+        say!(
+            "Nothing has changed. To go on with replica {}, add --yes; the old cluster can't be brought back then.",
+            chosen.id()
+        );
+        if is_single {
+            say!(
+                "Run this on every host whose disk is left first, and go on with the longest log."
+            );
+        }
+        return Ok(None);
+    }
+    Ok(Some(Plan {
+        node: chosen.id(),
+        old: chosen.node.node.cluster,
+        cluster: ClusterId::draw()?,
+        log: chosen.log.clone(),
+    }))
+}
+
+/// Makes the chosen replica the first of the new cluster, unless it is already; then nothing is
+/// known of how it went.
+fn refound(file: &Path, plan: &Plan) -> Result<Option<Refounded>> {
+    let read = Node::read(file)?;
+    let journal = read.journal();
+    let logic_max = everopen_venue::Venue::LOGIC_MAX;
+    if plan.log != journal.dir && plan.log.is_dir() {
+        // It goes on with the log of an earlier life.
+        if journal.dir.is_dir() {
+            move_aside(&journal.dir, plan.old)?;
+        }
+        fs::rename(&plan.log, &journal.dir)
+            .with_context(|| format!("move {} back", plan.log.display()))?;
+    }
+    let address = read.node.advertised().to_string();
+    let is_done = rescue::inspect(&journal, plan.cluster.0, logic_max).is_ok();
+    let made = match is_done {
+        true => None,
+        false => Some(
+            rescue::refound(
+                &journal,
+                plan.node,
+                &address,
+                plan.old.0,
+                plan.cluster.0,
+                &mut ViewsOnly::new(),
+                logic_max,
+            )
+            .with_context(|| format!("make replica {} the first of a new cluster", plan.node))?,
+        ),
+    };
+    let node = Node {
+        cluster: plan.cluster,
+        join: false,
+        nodes: vec![Peer {
+            id: plan.node,
+            address: read.node.advertised(),
+        }],
+        ..read.node
+    };
+    node.write(file)?;
+    Ok(made)
+}
+
+/// Keeps a log that the new cluster does not begin with.
+fn move_aside(log: &Path, old: ClusterId) -> Result<()> {
+    let aside = log.with_file_name(format!("log-of-{}", &old.to_string()[..8]));
+    fs::rename(log, aside).with_context(|| format!("move {} aside", log.display()))
 }
 
 fn show(candidates: &[Candidate]) {
@@ -138,10 +252,13 @@ fn show(candidates: &[Candidate]) {
         match &candidate.found {
             Ok(found) => {
                 let voters: Vec<String> = found.voters.iter().map(u64::to_string).collect();
-                let torn = match found.torn_bytes {
+                let mut torn = match found.torn_bytes {
                     0 => String::new(),
                     bytes => format!(" (a torn write of {bytes} bytes was cut)"),
                 };
+                if found.has_lost_memory {
+                    torn.push_str(" (its machine stopped, what was only in its memory is lost)");
+                }
                 say!(
                     "{:>4}  {:>10}  {:>12}  {:>12}  {:<24}  {}{torn}",
                     candidate.id(),
@@ -179,7 +296,7 @@ fn tell_what_is_missing(candidates: &[Candidate], chosen: &Candidate) {
     let Ok(found) = &chosen.found else { return };
     let survivors = candidates
         .iter()
-        .filter(|candidate| candidate.found.is_ok() && found.voters.contains(&candidate.id()))
+        .filter(|candidate| candidate.is_whole() && found.voters.contains(&candidate.id()))
         .count();
     say!();
     say!(
@@ -208,35 +325,21 @@ fn tell_what_is_missing(candidates: &[Candidate], chosen: &Candidate) {
     }
 }
 
-/// Writes the chosen replica's file for the new cluster.
-fn rewrite(path: &Path, old: &Node, new: ClusterId, first: Peer) -> Result<()> {
-    let node = Node {
-        cluster: new,
-        join: false,
-        nodes: vec![first],
-        ..old.clone()
-    };
-    node.write(path).map(drop)
-}
-
 /// Lets the other replicas of a data directory join with empty logs. What they had is kept aside.
-fn begin_again(dir: &Path, new: ClusterId, first: Peer) -> Result<()> {
+fn begin_again(dir: &Path, plan: &Plan) -> Result<()> {
     Cluster::update(dir, |cluster| {
-        let old = cluster.cluster.to_string();
         for node in &mut cluster.nodes {
-            node.join = node.id != first.id;
-            if node.id == first.id {
+            node.join = node.id != plan.node;
+            if node.id == plan.node {
                 continue;
             }
             node.started = false;
             let log = dir.join(&node.dir).join("log");
-            let aside = dir.join(&node.dir).join(format!("log-of-{}", &old[..8]));
             if log.exists() {
-                fs::rename(&log, &aside)
-                    .with_context(|| format!("move {} aside", log.display()))?;
+                move_aside(&log, plan.old)?;
             }
         }
-        cluster.cluster = new;
+        cluster.cluster = plan.cluster;
         Ok(())
     })
 }

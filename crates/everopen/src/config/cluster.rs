@@ -118,9 +118,15 @@ impl Cluster {
             .collect()
     }
 
-    /// Whether a replica was there and has lost its log.
+    /// Whether a replica was there and has lost its log. One that has begun another life, in memory
+    /// mode, knows that itself.
     pub fn has_lost_log(dir: &Path, replica: &Replica) -> bool {
-        replica.started && !dir.join(&replica.dir).join("log").exists()
+        let folder = dir.join(&replica.dir);
+        let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let begins_again =
+            |file: &std::fs::DirEntry| file.file_name().to_string_lossy().starts_with("log.lost-");
+        let is_there = folder.join("log").exists() || files.into_iter().any(|f| begins_again(&f));
+        replica.started && !is_there
     }
 
     /// Notes a new replica, which does not run yet.

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod gateway;
 pub mod node;
+pub mod recovery;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};

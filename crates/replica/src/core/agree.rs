@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use raft::eraftpb::ConfState;
 
 use super::Core;
+use crate::member::Shown;
 use crate::state::Digest;
 
 /// Entries whose digests are remembered.
@@ -19,8 +20,10 @@ const PATIENCE: u32 = 200;
 /// This replica has diverged from the others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "replica {node} differs from replicas {others:?} at entry {index} ({what}); \
-     it has stopped, since its state can't be trusted"
+    "replica {} differs from replicas {:?} at entry {index} ({what}); \
+     it has stopped, since its state can't be trusted",
+    Shown(*node),
+    others.iter().map(|other| Shown(*other)).collect::<Vec<_>>()
 )]
 pub struct Disagreement {
     /// This replica.

@@ -175,7 +175,7 @@ fn a_lone_voters_word_leaves_when_its_vote_is_on_the_disk() {
         node: 2,
         address: "two:1".into(),
     };
-    desk.core.change(9, &change).expect("proposed");
+    desk.core.change(Some(9), &change).expect("proposed");
     desk.settle();
     let mut desk = desk.restart(&[1]);
     desk.settle();
@@ -197,7 +197,7 @@ fn a_change_of_membership_is_known_after_a_restart() {
         node: 2,
         address: "two:1".into(),
     };
-    desk.core.change(9, &change).expect("proposed");
+    desk.core.change(Some(9), &change).expect("proposed");
     desk.settle();
     assert!(desk.core.members().contains(&2));
     let mut desk = desk.restart(&[1]);

@@ -11,6 +11,7 @@ use everopen_rpc::{ConnId, Hub};
 use everopen_wire::message::Message;
 
 use super::event_loop::Inner;
+use crate::member;
 use crate::snapshot::{self, Descriptor};
 
 /// Bytes in one piece.
@@ -152,7 +153,9 @@ impl Inner {
         let known = self.peers.get(&fetch.from);
         let address = known.map_or("", |peer| peer.address.as_str());
         match super::resolve(address) {
-            Ok(address) => fetch.conn = Some(hub.dial(address, Name::Node(fetch.from))),
+            Ok(address) => {
+                fetch.conn = Some(hub.dial(address, Name::Node(member::number(fetch.from))))
+            }
             Err(_) => fetch.retry_at = Instant::now() + Duration::from_millis(200),
         }
     }

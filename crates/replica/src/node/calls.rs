@@ -10,6 +10,7 @@ use super::event_loop::Inner;
 use super::machine;
 use super::tickets::Asker;
 use crate::core::{Answer, MembershipChange, Role};
+use crate::member;
 use crate::recovery::hex;
 
 /// An answer that took longer than a turn.
@@ -79,10 +80,15 @@ impl Inner {
     }
 
     fn order(&mut self, ticket: u64, ask: &str, question: &Value) -> Result<Reply, String> {
-        let node = || {
+        let number = || {
             question["node"]
                 .as_u64()
+                .filter(|number| *number <= member::NUMBER_MAX)
                 .ok_or_else(|| "the question has no number `node`".to_string())
+        };
+        let member = |number: u64| {
+            let id = self.core.member(number);
+            id.ok_or_else(|| format!("replica {number} is no member"))
         };
         let later = |()| Reply::Later;
         match ask {
@@ -91,18 +97,20 @@ impl Inner {
                 super::resolve(&address)
                     .map_err(|error| format!("address {address:?}: {error}"))?;
                 let change = MembershipChange::AddLearner {
-                    node: node()?,
+                    node: number()?,
                     address,
                 };
-                self.core.change(ticket, &change).map(later)
+                self.core.change(Some(ticket), &change).map(later)
             }
             "promote" => {
-                let change = MembershipChange::Promote { node: node()? };
-                self.core.change(ticket, &change).map(later)
+                let node = member(number()?)?;
+                let change = MembershipChange::Promote { node };
+                self.core.change(Some(ticket), &change).map(later)
             }
             "remove" => {
-                let change = MembershipChange::Remove { node: node()? };
-                self.core.change(ticket, &change).map(later)
+                let node = member(number()?)?;
+                let change = MembershipChange::Remove { node };
+                self.core.change(Some(ticket), &change).map(later)
             }
             "activate" => {
                 let version = question["version"]
@@ -112,8 +120,9 @@ impl Inner {
                 self.core.activate(ticket, version).map(later)
             }
             "transfer" => {
-                let to = self.core.transfer(question["to"].as_u64())?;
-                Ok(Reply::Now(json!({ "to": to })))
+                let to = question["to"].as_u64().map(member).transpose()?;
+                let to = self.core.transfer(to)?;
+                Ok(Reply::Now(json!({ "to": member::number(to) })))
             }
             "snapshot" => {
                 let started = self.core.start_snapshot();
@@ -145,14 +154,16 @@ impl Inner {
             micros.sort_unstable();
             let Some(p50) = at(&micros, 50) else { continue };
             round_trips.push(json!({
-                "to": node, "p50_us": p50, "p99_us": at(&micros, 99), "samples": micros.len(),
+                "to": member::number(*node), "p50_us": p50, "p99_us": at(&micros, 99), "samples": micros.len(),
             }));
             // The sample with the shortest round trip says most about the clock.
             let best = peer.samples.iter().min_by_key(|(micros, _)| *micros);
-            clocks.push(json!({ "to": node, "offset_us": best.map(|(_, ahead)| *ahead) }));
+            clocks.push(
+                json!({ "to": member::number(*node), "offset_us": best.map(|(_, ahead)| *ahead) }),
+            );
         }
         let mut answer = json!({
-            "node": self.config.node,
+            "node": member::number(self.config.node),
             "rtt": round_trips,
             "clock": clocks,
             "mode": self.config.journal.durability.name(),
@@ -200,7 +211,8 @@ impl Inner {
                 let progress = core.progress(*node);
                 let matched = progress.as_ref().map(|(matched, _)| *matched);
                 json!({
-                    "id": node,
+                    "id": member::number(*node),
+                    "life": member::life(*node),
                     "address": state.nodes.get(node),
                     "connected": peer.is_some_and(|peer| peer.open),
                     "build": peer.map(|peer| peer.build.clone()),
@@ -214,15 +226,16 @@ impl Inner {
         let differing: Vec<Value> = core
             .differing()
             .iter()
-            .map(|(node, index)| json!({ "id": node, "index": index }))
+            .map(|(node, index)| json!({ "id": member::number(*node), "index": index }))
             .collect();
         json!({
-            "node": self.config.node,
+            "node": member::number(self.config.node),
+            "life": member::life(self.config.node),
             "cluster": hex(&self.config.cluster),
             "pid": std::process::id(),
             "role": role,
             "term": core.term(),
-            "leader": core.leader(),
+            "leader": core.leader().map(member::number),
             "commit": core.commit_index(),
             "applied": state.index,
             "last_index": core.last_index(),
@@ -238,8 +251,8 @@ impl Inner {
             "logic_max": core.config().logic_max,
             "build": self.config.build,
             "mode": durability(self.config.journal.durability),
-            "voters": state.conf.voters,
-            "learners": state.conf.learners,
+            "voters": numbers(&state.conf.voters),
+            "learners": numbers(&state.conf.learners),
             "joint": !state.conf.voters_outgoing.is_empty(),
             "member": members.contains(&self.config.node),
             "sessions": state.sessions.len(),
@@ -254,6 +267,11 @@ impl Inner {
             "fault": fault,
         })
     }
+}
+
+/// Members as people know them.
+fn numbers(ids: &[u64]) -> Vec<u64> {
+    ids.iter().copied().map(member::number).collect()
 }
 
 fn durability(durability: Durability) -> &'static str {

@@ -12,6 +12,7 @@ use super::follow::{Follow, Sending};
 use super::publisher::Publication;
 use super::tickets::Asker;
 use crate::core::{Answer, Refused, Submission};
+use crate::member;
 
 /// Requests that may be under way at once.
 const TICKETS_MAX: usize = 262_144;
@@ -90,7 +91,7 @@ impl Inner {
                 request,
                 code,
                 retry_after_ms,
-                leader,
+                leader: member::number(leader),
                 leader_address: address,
             },
         );

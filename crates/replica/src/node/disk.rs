@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use everopen_journal::SnapshotRef;
 use everopen_rpc::Waker;
 
-use super::boot::Note;
+use crate::boot::Note;
 use crate::core::Write;
 use crate::disk::{Writer, Wrote};
 use crate::recovery::Fault;

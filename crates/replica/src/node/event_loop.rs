@@ -20,6 +20,7 @@ use super::tickets::Tickets;
 use super::watch::Watch;
 use super::{Config, Shown, Threads, bulk, clock};
 use crate::core::{Core, Effects, Step};
+use crate::member;
 use crate::recovery::Fault;
 
 /// Entries that may wait for the publisher before nothing more is read from the network.
@@ -90,6 +91,8 @@ pub(super) struct Inner {
     /// Whether the publisher is to be woken for what there is.
     push_backlog_now: bool,
     pub handover: Handover,
+    /// Whether the logs of earlier lives are no longer there.
+    pub forgot: bool,
     /// The longest that a turn took, waits for the network left out.
     pub slowest_turn: Duration,
 }
@@ -133,6 +136,7 @@ impl EventLoop {
             untold: None,
             push_backlog_now: false,
             handover: Handover::default(),
+            forgot: false,
             slowest_turn: Duration::ZERO,
         };
         Self { hub, inner }
@@ -226,8 +230,8 @@ impl Inner {
                     },
                 );
                 self.greet(conn);
-                if dialed && !self.bulk_opened(conn) {
-                    self.dialed(conn);
+                if dialed {
+                    self.bulk_opened(conn);
                 }
             }
             Event::Frame { conn, bytes } => {
@@ -311,12 +315,14 @@ impl Inner {
             Some(Name::Node(name)) => Some(name),
             Some(_) => None,
             // Plain connections carry no name: whoever chose them trusts what is said.
-            None => Some(node),
+            None => Some(member::number(node)),
         };
         let foreign = cluster != [0; 16] && cluster != self.config.cluster;
         let wrong = match role {
             _ if protocol != PROTOCOL => Some("speaks another version of the protocol"),
-            Role::Replica if named != Some(node) => Some("is not the replica that it says"),
+            Role::Replica if named != Some(member::number(node)) => {
+                Some("is not the replica that it says")
+            }
             Role::Replica if foreign => Some("belongs to another cluster"),
             _ => None,
         };
@@ -333,6 +339,9 @@ impl Inner {
             peer.logic_max = logic_max;
             if peer.address.is_empty() {
                 peer.address = address.to_string();
+            }
+            if !self.is_whom_dialed(conn, node) {
+                self.drop_conn(conn);
             }
         }
     }
@@ -454,6 +463,8 @@ impl Inner {
             self.push_backlog_now = true;
             self.tell_digest();
             self.ping_peers();
+            self.welcome_back();
+            self.forget_lost_logs();
             self.show(None);
         }
         match self.core.untold_commit() {

@@ -1,6 +1,5 @@
 //! A replica as a process runs it: one event loop, a journal's thread, a publisher's thread.
 
-mod boot;
 mod bulk;
 mod calls;
 mod clients;
@@ -29,15 +28,17 @@ use everopen_journal::Journal;
 use everopen_rpc::{Hub, Limits, Security, Waker};
 use serde_json::Value;
 
+use crate::boot::{Ended, Note};
 use crate::core::{self, Core};
 use crate::disk::Writer;
 use crate::recovery::{Fault, Origin, Progress, Report, recover};
-use crate::{Applied, Reader, journal};
+use crate::{Applied, Reader, journal, member, rescue};
 
 /// How a replica is run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its number, from 1.
+    /// Its number, from 1 to [`member::NUMBER_MAX`]. In a [`Node`] that runs it is what consensus calls
+    /// it: number and life.
     pub node: u64,
     /// Its cluster.
     pub cluster: [u8; 16],
@@ -99,15 +100,27 @@ impl Node {
     /// # Errors
     /// A [`Fault`]; a damaged log is left as it was.
     pub fn start(
-        config: Config,
+        mut config: Config,
         listener: TcpListener,
         mut reader: impl Reader,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Report), Fault> {
-        let (note, unsettled) = boot::Note::begin(&config.journal)?;
+        let note = Note::beside(&config.journal);
+        let ended = note.ended()?;
+        if ended == Ended::Lost {
+            lose_memory(&config, &note)?;
+        }
+        let life = note.life()?;
+        config.node = member::id(config.node, life);
+        config.core.node = config.node;
+        if life > 0 {
+            // Whoever knew the first voters was in its first life.
+            config.voters.clear();
+        }
+        note.begin()?;
         let (mut journal, found) = Journal::open(config.journal.clone())?;
         if !note.needs_end() {
-            if unsettled {
+            if ended == Ended::Unsettled {
                 journal.sync_all()?;
             }
             note.settle()?;
@@ -237,6 +250,29 @@ impl Drop for Node {
     }
 }
 
+/// The machine stopped and took acknowledged entries with it: the replica begins its next life with
+/// an empty log, which the others will fill, if there are any.
+fn lose_memory(config: &Config, note: &Note) -> Result<(), Fault> {
+    let known = rescue::inspect(&config.journal, config.cluster, config.core.logic_max);
+    let others = match &known {
+        Ok(found) if !found.voters.is_empty() => found.voters.clone(),
+        // Its members can't be read: those that it began with are the best guess.
+        _ => config.voters.keys().copied().collect(),
+    };
+    if others == [config.node] {
+        return Err(Fault::LostMemory {
+            dir: config.journal.dir.clone(),
+        });
+    }
+    let life = note.begin_life()?;
+    tracing::warn!(
+        life,
+        "the machine stopped without an orderly end, and what this replica had acknowledged in memory may \
+         be lost: it comes back as a new learner, with an empty log, and votes when it has caught up"
+    );
+    Ok(())
+}
+
 /// Bytes a second that a snapshot is written with at most: the disk is the log's first.
 const SNAPSHOT_PACE: u64 = 64 << 20;
 /// Buffers on their way back from the publisher.
@@ -256,7 +292,7 @@ struct Threads {
 impl Threads {
     fn start(
         journal: Journal,
-        note: boot::Note,
+        note: Note,
         reader: impl Reader,
         core: &Core,
         waker: &Waker,

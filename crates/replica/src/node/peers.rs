@@ -1,18 +1,19 @@
 //! The other replicas: connections to them, and what is said over these.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use everopen_domain::LogIndex;
 use everopen_identity::Name;
 use everopen_rpc::{ConnId, Hub};
-use everopen_wire::message::{DigestKind, Message};
+use everopen_wire::message::{DigestKind, Message, Role};
 use raft::eraftpb::MessageType;
 
 use super::clock;
 use super::event_loop::Inner;
-use crate::message;
+use crate::boot::Note;
 use crate::state::Digest;
+use crate::{member, message};
 
 /// Between two attempts to reach a peer, at first and at most.
 const RETRY_LEAST: Duration = Duration::from_millis(20);
@@ -53,7 +54,12 @@ impl Inner {
             let greeted = self.peers.iter();
             wanted.extend(greeted.map(|(node, peer)| (*node, peer.address.clone())));
         }
-        wanted.retain(|(node, _)| *node != self.config.node);
+        // Where a later life of a member is, its earlier one is not any more.
+        let known: Vec<u64> = wanted.iter().map(|(node, _)| *node).collect();
+        wanted.retain(|(node, _)| {
+            let is_gone = known.iter().any(|other| member::is_later(*other, *node));
+            *node != self.config.node && !is_gone
+        });
         for (node, address) in &wanted {
             let peer = self.peers.entry(*node).or_default();
             if !address.is_empty() && peer.address != *address {
@@ -89,12 +95,31 @@ impl Inner {
             return;
         };
         match super::resolve(&peer.address) {
-            Ok(address) => peer.conn = Some(hub.dial(address, Name::Node(node))),
+            Ok(address) => peer.conn = Some(hub.dial(address, Name::Node(member::number(node)))),
             Err(error) => {
                 tracing::warn!(node, address = peer.address, %error, "no such address");
                 peer.retry_at = Some(Instant::now() + RETRY_MOST);
             }
         }
+    }
+
+    /// Once the others have let this life vote, what earlier ones left is of no use any more.
+    pub(super) fn forget_lost_logs(&mut self) {
+        let own = self.config.node;
+        if self.forgot || !self.core.state().conf.voters.contains(&own) {
+            return;
+        }
+        self.forgot = true;
+        let note = Note::beside(&self.config.journal);
+        if member::life(own) == 0 || note.kept().is_empty() {
+            return;
+        }
+        let forget = move || match note.forget() {
+            Ok(()) => tracing::info!("the logs of earlier lives are deleted"),
+            Err(fault) => tracing::warn!(fault = super::chain(&fault), "an old log is kept"),
+        };
+        // If there is no thread to be had, the next start tries again.
+        let _ = super::thread("everopen-forget", forget);
     }
 
     fn peer_of(&mut self, conn: ConnId) -> Option<(u64, &mut Peer)> {
@@ -104,10 +129,32 @@ impl Inner {
             .map(|(node, peer)| (*node, peer))
     }
 
-    pub(super) fn dialed(&mut self, conn: ConnId) {
-        if let Some((_, peer)) = self.peer_of(conn) {
+    /// Whoever is at the other end has said who it is. False if another was dialed: a later life of
+    /// it, most likely.
+    pub(super) fn is_whom_dialed(&mut self, conn: ConnId, node: u64) -> bool {
+        let Some((dialed, peer)) = self.peer_of(conn) else {
+            return true;
+        };
+        if dialed == node {
             peer.open = true;
             peer.retry_after = Duration::ZERO;
+        } else {
+            peer.retry_after = RETRY_MOST;
+        }
+        dialed == node
+    }
+
+    /// Takes in who has come back without its memory. To be called now and then.
+    pub(super) fn welcome_back(&mut self) {
+        let there = self.conns.values().filter(|conn| {
+            conn.role == Some(Role::Replica)
+                && member::life(conn.node) > 0
+                && conn.node != self.config.node
+        });
+        let there: BTreeSet<u64> = there.map(|conn| conn.node).collect();
+        for node in there {
+            let address = self.peers.get(&node).map(|peer| peer.address.clone());
+            self.core.welcome(node, &address.unwrap_or_default());
         }
     }
 

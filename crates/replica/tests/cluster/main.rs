@@ -1,5 +1,6 @@
 //! Replicas in one process, over real sockets and real disks.
 
 mod basics;
+mod memory;
 mod rescue;
 mod support;

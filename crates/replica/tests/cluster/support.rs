@@ -26,6 +26,7 @@ pub struct Cluster {
     pub snapshot_every_bytes: u64,
     pub election_ticks: Option<usize>,
     pub cluster: [u8; 16],
+    pub durability: journal::Durability,
 }
 
 impl Cluster {
@@ -39,6 +40,7 @@ impl Cluster {
             snapshot_every_bytes: 64 << 20,
             election_ticks: None,
             cluster: CLUSTER,
+            durability: journal::Durability::Fsync,
         };
         for node in 1..=size {
             let address = cluster.reserve(node);
@@ -70,6 +72,7 @@ impl Cluster {
     pub fn config(&self, node: u64, dir: &Path) -> Config {
         let mut log = journal::Config::new(dir);
         log.segment_bytes = 4 << 20;
+        log.durability = self.durability;
         log.retain_log = journal::RetainLog::SinceOldestSnapshot;
         let mut config = Config::new(node, self.cluster, log, Security::Plain);
         config.advertise = self.addresses[&node].to_string();

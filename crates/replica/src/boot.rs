@@ -1,0 +1,233 @@
+//! In memory mode a replica acknowledges what only the memory of its machine holds. If that machine
+//! stops, the replica must not come back under the name that acknowledged it and with a shorter log:
+//! it could vote for another past. A note beside the log says how the last run ended, and another in
+//! which of its lives (see [`crate::member`]) the replica is.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use everopen_journal::{Config, Durability};
+
+use crate::recovery::Fault;
+
+const CLEAN: &str = "clean";
+const LOST: &str = "lost-";
+
+/// How the run before ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// What its files hold is on the disk.
+    Settled,
+    /// The machine still runs, so what was written can be read, but it may not be on the disk.
+    Unsettled,
+    /// The machine stopped: acknowledged entries may be gone.
+    Lost,
+}
+
+/// The notes beside a log.
+#[derive(Debug)]
+pub struct Note {
+    log: PathBuf,
+    mode: Durability,
+}
+
+/// Which start of the machine this is.
+fn boot_id() -> io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim().to_string())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Fault> {
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let unfinished = path.with_extension("unfinished");
+        let mut file = fs::File::create(&unfinished)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    write().map_err(Fault::Boot)
+}
+
+fn read(path: &Path) -> Result<Option<String>, Fault> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Fault::Boot(error)),
+    }
+}
+
+impl Note {
+    /// The notes beside a log.
+    pub fn beside(journal: &Config) -> Self {
+        Self {
+            log: journal.dir.clone(),
+            mode: journal.durability,
+        }
+    }
+
+    fn boot(&self) -> PathBuf {
+        self.log.with_extension("boot")
+    }
+
+    /// How the run before ended.
+    ///
+    /// # Errors
+    /// When a note can't be read.
+    pub fn ended(&self) -> Result<Ended, Fault> {
+        let now = boot_id().map_err(Fault::Boot)?;
+        Ok(match read(&self.boot())? {
+            None => Ended::Settled,
+            Some(note) if note == CLEAN => Ended::Settled,
+            Some(boot) if boot == now => Ended::Unsettled,
+            Some(_) => Ended::Lost,
+        })
+    }
+
+    /// The life that the replica is in.
+    ///
+    /// # Errors
+    /// When the note can't be read, or is no number.
+    pub fn life(&self) -> Result<u32, Fault> {
+        let path = self.log.with_extension("life");
+        let Some(text) = read(&path)? else {
+            return Ok(0);
+        };
+        text.parse().map_err(|_| {
+            let what = format!("{} holds no number: {text:?}", path.display());
+            Fault::Boot(io::Error::new(io::ErrorKind::InvalidData, what))
+        })
+    }
+
+    /// Begins the next life with an empty log. What the last one left is kept, see [`Self::kept`],
+    /// until [`Self::forget`].
+    ///
+    /// # Errors
+    /// When that can't be written; it can be repeated.
+    pub fn begin_life(&self) -> Result<u32, Fault> {
+        let last = self.life()?;
+        // The number first: whatever happens next, the old one is never used again.
+        write(&self.log.with_extension("life"), &(last + 1).to_string())?;
+        let aside = self.log.with_extension(format!("{LOST}{last}"));
+        match fs::rename(&self.log, aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::Boot(error)),
+            _ => Ok(last + 1),
+        }
+    }
+
+    /// The logs of earlier lives.
+    pub fn kept(&self) -> Vec<PathBuf> {
+        let name = self.log.file_stem().unwrap_or_default().to_string_lossy();
+        let prefix = format!("{name}.{LOST}");
+        let folder = self.log.parent().map(fs::read_dir);
+        let files = folder.into_iter().flatten().flatten().flatten();
+        let mut kept: Vec<PathBuf> = files
+            .filter(|file| file.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|file| file.path())
+            .collect();
+        kept.sort();
+        kept
+    }
+
+    /// Deletes the logs of earlier lives: the others have given this one everything.
+    ///
+    /// # Errors
+    /// When one can't be deleted.
+    pub fn forget(&self) -> Result<(), Fault> {
+        let mut kept = self.kept().into_iter();
+        kept.try_for_each(|log| fs::remove_dir_all(log).map_err(Fault::Boot))
+    }
+
+    /// A run begins.
+    ///
+    /// # Errors
+    /// When the note can't be written.
+    pub fn begin(&self) -> Result<(), Fault> {
+        match self.mode {
+            Durability::Memory => write(&self.boot(), &boot_id().map_err(Fault::Boot)?),
+            Durability::Fsync => Ok(()),
+        }
+    }
+
+    /// Everything is on the disk, and will be.
+    ///
+    /// # Errors
+    /// When the note can't be removed.
+    pub fn settle(&self) -> Result<(), Fault> {
+        match fs::remove_file(self.boot()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Fault::Boot(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an orderly end has to bring everything to the disk first.
+    pub fn needs_end(&self) -> bool {
+        self.mode == Durability::Memory
+    }
+
+    /// The orderly end of a run in memory mode: everything is on the disk.
+    ///
+    /// # Errors
+    /// When the note can't be written.
+    pub fn end(&self) -> Result<(), Fault> {
+        write(&self.boot(), CLEAN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_stopped_without_a_clean_end_is_found_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = Config::new(folder.path().join("log"));
+        config.durability = Durability::Memory;
+        let note = Note::beside(&config);
+        assert_eq!(note.ended().expect("new"), Ended::Settled);
+        note.begin().expect("written");
+        assert!(note.needs_end());
+        // The process died, the machine did not.
+        assert_eq!(note.ended().expect("the same boot"), Ended::Unsettled);
+        // The machine stopped, too. Not even the other mode may use that log.
+        fs::write(note.boot(), "another boot").expect("write");
+        config.durability = Durability::Fsync;
+        for note in [&note, &Note::beside(&config)] {
+            assert_eq!(note.ended().expect("another boot"), Ended::Lost);
+        }
+        note.end().expect("write");
+        assert_eq!(note.ended().expect("clean"), Ended::Settled);
+        let note = Note::beside(&config);
+        note.begin().expect("nothing to write");
+        note.settle().expect("remove");
+        note.settle().expect("nothing to remove");
+        assert!(!note.needs_end() && !note.boot().exists());
+    }
+
+    #[test]
+    fn a_new_life_begins_with_an_empty_log_and_keeps_the_old_ones_until_it_need_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::new(folder.path().join("log"));
+        let note = Note::beside(&config);
+        assert_eq!(note.life().expect("the first"), 0);
+        for life in 1..=2 {
+            fs::create_dir_all(&config.dir).expect("a log");
+            fs::write(config.dir.join("segment"), "entries").expect("an entry");
+            assert_eq!(note.begin_life().expect("begins"), life);
+            assert_eq!(note.life().expect("is noted"), life);
+            assert!(!config.dir.exists());
+            assert_eq!(note.kept().len(), life as usize);
+        }
+        // Cut off between the number and the log: the number is used up all the same.
+        assert_eq!(note.begin_life().expect("begins"), 3);
+        assert_eq!(note.kept().len(), 2);
+        note.forget().expect("deleted");
+        assert!(note.kept().is_empty());
+        fs::write(config.dir.with_extension("life"), "many").expect("write");
+        let error = note.life().expect_err("no number");
+        assert!(crate::node::chain(&error).contains("log.life"), "{error}");
+    }
+}
