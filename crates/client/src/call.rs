@@ -1,6 +1,5 @@
 //! One question to one replica.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use everopen_wire::message::{Message, PROTOCOL};
 use serde_json::Value;
 
 use crate::NodeId;
-use crate::link::greet;
+use crate::link::{greet, resolve};
 
 const REQUEST: u64 = 1;
 
@@ -20,7 +19,7 @@ const REQUEST: u64 = 1;
 /// # Errors
 /// A sentence: not reachable, refused, or no answer within `patience`.
 pub fn call(
-    address: SocketAddr,
+    address: &str,
     node: NodeId,
     identity: &Arc<Identity>,
     question: &Value,
@@ -30,7 +29,8 @@ pub fn call(
     let security = Security::Mutual(Arc::clone(identity));
     let mut hub =
         Hub::new(Limits::within_a_cluster(), security).map_err(|error| error.to_string())?;
-    let conn = hub.dial(address, Name::Node(node));
+    let socket = resolve(address).map_err(|error| format!("node {node} at {address}: {error}"))?;
+    let conn = hub.dial(socket, Name::Node(node));
     greet(&mut hub, conn);
     let question = question.to_string();
     let mut frame = Vec::new();

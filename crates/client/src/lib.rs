@@ -31,7 +31,6 @@ mod submitter;
 pub use call::call;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -45,12 +44,12 @@ use crate::shared::{Job, Shared};
 pub type NodeId = u64;
 
 /// Where a replica is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its number.
     pub id: NodeId,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens: `host:port`. A name is looked up for each connection.
+    pub address: String,
 }
 
 /// How a client is run.

@@ -1,13 +1,15 @@
 //! One connection to one replica at a time, and which replica is next.
 
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use everopen_rpc::{ConnId, Event, Hub, Name};
 use everopen_wire::message::{Message, PROTOCOL, Role};
 
-use crate::Node;
 use crate::shared::Shared;
+use crate::{Node, NodeId};
 
 /// Between two attempts, at first and at most.
 const BACKOFF_LEAST: Duration = Duration::from_millis(10);
@@ -39,7 +41,7 @@ pub(crate) struct Link {
     state: State,
     /// Of the replica that is dialed, among all that are known.
     place: usize,
-    node: Option<Node>,
+    node: NodeId,
     backoff: Duration,
     closing: Vec<ConnId>,
 }
@@ -53,7 +55,7 @@ impl Link {
                 dial_at: Instant::now(),
             },
             place,
-            node: None,
+            node: 0,
             backoff: BACKOFF_LEAST,
             closing: Vec::new(),
         }
@@ -119,7 +121,7 @@ impl Link {
     }
 
     fn number(&self) -> u64 {
-        self.node.map_or(0, |node| node.id)
+        self.node
     }
 
     /// The replica is as it should be: when it is lost, the next is dialed at once.
@@ -173,15 +175,34 @@ impl Link {
             };
             return;
         };
-        self.place = place;
-        self.node = Some(node);
-        let conn = hub.dial(node.address, Name::Node(node.id));
+        let Node { id, address } = node;
+        (self.place, self.node) = (place, id);
+        let address = match resolve(&address) {
+            Ok(address) => address,
+            Err(error) => {
+                tracing::warn!(node = id, address, %error, "a replica's address can't be resolved");
+                self.place += 1;
+                self.state = State::Down {
+                    dial_at: now + BACKOFF_MOST,
+                };
+                return;
+            }
+        };
+        let conn = hub.dial(address, Name::Node(id));
         greet(hub, conn);
         self.state = State::Dialed {
             conn,
             until: now + GREETING,
         };
     }
+}
+
+/// An address of a replica as a connection needs it.
+pub(crate) fn resolve(address: &str) -> io::Result<SocketAddr> {
+    address
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::other("no such address"))
 }
 
 /// Queues the greeting of a client.

@@ -39,7 +39,7 @@ pub struct Arguments {
 pub fn run(args: &Arguments) -> Result<()> {
     let mut access = args.at.access()?;
     let (node, place, bytes) = snapshot(&mut access)?;
-    let mut link = Link::open(&access, node)?;
+    let mut link = Link::open(&access, &node)?;
     let state = link.fetch(place, bytes)?;
     let mut shadow = Shadow::new(&state, args.activate)?;
     let from = shadow.index();
@@ -97,19 +97,19 @@ fn snapshot(access: &mut Access) -> Result<(Peer, u64, u64)> {
     let statuses = access.statuses();
     let answered = statuses.iter().filter_map(|answered| {
         let status = answered.answer.as_ref().ok()?;
-        Some((answered.node, status.clone()))
+        Some((answered.node.clone(), status.clone()))
     });
     let mut known: Vec<_> = answered.collect();
     // One that does not lead has the time for it.
     known.sort_by_key(|(_, status)| status["role"] == "leader");
     let (node, status) = known.first().context("no replica answers")?.clone();
     let before = status["snapshot_index"].as_u64().unwrap_or(0);
-    let asked = access.ask(node, &json!({ "ask": "snapshot" }), PATIENCE);
+    let asked = access.ask(&node, &json!({ "ask": "snapshot" }), PATIENCE);
     let started = asked.map_err(|error| anyhow!("{error}"))?["started"] == true;
     let deadline = Instant::now() + SILENCE;
     loop {
         let status = access
-            .ask(node, &json!({ "ask": "status" }), PATIENCE)
+            .ask(&node, &json!({ "ask": "status" }), PATIENCE)
             .map_err(|error| anyhow!("{error}"))?;
         let index = status["snapshot_index"].as_u64().unwrap_or(0);
         if (!started || index > before)
@@ -135,11 +135,15 @@ struct Link {
 }
 
 impl Link {
-    fn open(access: &Access, node: Peer) -> Result<Self> {
+    fn open(access: &Access, node: &Peer) -> Result<Self> {
         let security = Security::Mutual(access.identity());
         let mut hub =
             Hub::new(Limits::within_a_cluster(), security).context("open a connection")?;
-        let conn = hub.dial(node.address, Name::Node(node.id));
+        let socket = std::net::ToSocketAddrs::to_socket_addrs(node.address.as_str())
+            .with_context(|| format!("look up {}", node.address))?
+            .next()
+            .with_context(|| format!("{} has no address", node.address))?;
+        let conn = hub.dial(socket, Name::Node(node.id));
         let mut link = Self {
             hub,
             conn,

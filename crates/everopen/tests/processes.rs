@@ -113,6 +113,63 @@ fn each_process_may_be_killed_and_trading_goes_on() {
     same_everywhere(folder.path());
 }
 
+/// A machine that stops in memory mode: to its replica, the last run was in another start of the
+/// machine.
+#[test]
+fn in_memory_mode_machines_stop_and_trading_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let settings = ["--replicas", "3", "--durability", "memory"];
+    let venue = Arc::new(Venue::start(dir, &settings).expect("start"));
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let client = {
+        let (venue, stop) = (Arc::clone(&venue), Arc::clone(&stop));
+        let acknowledged = Arc::clone(&acknowledged);
+        std::thread::spawn(move || load(&venue, "m", &acknowledged, &stop))
+    };
+    let count = || acknowledged.lock().unwrap().len();
+    until("the load runs", || (count() > 20).then_some(()));
+    let votes_in = |node: u64, life: u64| {
+        until("it votes in its next life", || {
+            let all = statuses(dir);
+            let own = all.iter().find(|status| status["node"] == node)?;
+            let whole = own["life"] == life
+                && (own["role"] == "follower" || own["role"] == "leader")
+                && own["voters"].as_array()?.len() == 3
+                && own["learners"].as_array()?.is_empty();
+            whole.then_some(())
+        });
+    };
+    // The leader's machine each time, so that another one has to vote for the next.
+    let mut lives = [0; 4];
+    for _ in 0..3 {
+        let victim = until("a leader", || leader(dir));
+        let process = venue
+            .processes()
+            .into_iter()
+            .find(|p| p.role == "replica" && p.id == victim);
+        let note = dir.join(format!("node-{victim}/log.boot"));
+        std::fs::write(note, "the machine's start before").expect("written");
+        signal(process.expect("its process").pid, "KILL");
+        let before = count();
+        until("trading goes on", || (count() > before + 10).then_some(()));
+        lives[victim as usize] += 1;
+        votes_in(victim, lives[victim as usize]);
+    }
+    stop.store(true, Relaxed);
+    client.join().expect("the load");
+    same_everywhere(dir);
+    let mut client = Client::connect(&venue).expect("connect");
+    let acknowledged = acknowledged.lock().unwrap();
+    for id in acknowledged.iter() {
+        let (status, answer) = client
+            .call("GET", &format!("/orders/client:{id}"), "")
+            .expect("an answer");
+        assert_eq!(status, 200, "{id}: {answer}");
+    }
+}
+
 #[test]
 fn a_market_outlives_its_supervisor_and_the_next_one_takes_it_over() {
     let folder = tempfile::tempdir().expect("a folder");

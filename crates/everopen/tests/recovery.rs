@@ -35,8 +35,43 @@ fn a_market_comes_back_from_one_of_three_disks() {
     assert!(shown.contains("The longest log is replica 2's"), "{shown}");
     assert!(shown.contains("2 of 3 voters are lost"), "{shown}");
     assert!(shown.contains("Nothing has changed"), "{shown}");
+    let files = ["cluster.toml", "node-2/node.toml"].map(|name| dir.join(name));
+    let before = files
+        .clone()
+        .map(|file| fs::read_to_string(file).expect("a file"));
     let done = everopen(dir, &["cluster", "recover", "--yes"]).expect("recover");
     assert!(done.contains("4 in cancel-only"), "{done}");
+    assert!(!dir.join("recover.toml").exists());
+
+    // As if it had been cut off after the log and before the files.
+    let cluster = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("cluster = "));
+        line.expect("a cluster id").replace("cluster = ", "")
+    };
+    let now = fs::read_to_string(&files[0]).expect("a file");
+    let (old, new) = (cluster(&before[0]), cluster(&now));
+    assert_ne!(old, new);
+    for (file, text) in files.iter().zip(&before) {
+        fs::write(file, text).expect("written");
+    }
+    let log = dir.join("node-2/log");
+    let plan = format!(
+        "node = 2\nold = {old}\ncluster = {new}\nlog = \"{}\"\n",
+        log.display()
+    );
+    fs::write(dir.join("recover.toml"), plan).expect("written");
+    let refused = Venue::start(dir, &[]).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        refused.contains("run `everopen cluster recover` again"),
+        "{refused}"
+    );
+    let shown = everopen(dir, &["cluster", "recover"]).expect("look");
+    assert!(shown.contains("was cut off"), "{shown}");
+    let other = everopen(dir, &["cluster", "recover", "--yes", "--node", "1"]).unwrap_err();
+    assert!(other.contains("only be gone on with replica 2"), "{other}");
+    let done = everopen(dir, &["cluster", "recover", "--yes"]).expect("end it");
+    assert!(done.contains("begins with replica 2"), "{done}");
+    assert!(!dir.join("recover.toml").exists());
 
     let venue = Venue::start(dir, &[]).expect("start the new cluster");
     let mut client = Client::connect(&venue).expect("connect");
@@ -61,6 +96,37 @@ fn a_market_comes_back_from_one_of_three_disks() {
     assert_eq!(auction.lines().count(), 4, "{auction}");
     everopen(dir, &["cluster", "reopen", "online"]).expect("online");
     assert_eq!(place(&mut client, "again").expect("an answer").0, 200);
+    until("three vote again", || (voters(dir) == 3).then_some(()));
+    same_everywhere(dir);
+}
+
+/// In memory mode, a power cut of all machines takes what only memory held.
+#[test]
+fn a_market_in_memory_mode_comes_back_from_a_power_cut_of_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path();
+    let settings = ["--replicas", "3", "--durability", "memory"];
+    let venue = Venue::start(dir, &settings).expect("start");
+    let order = place_at_last(&venue, "before");
+    same_everywhere(dir);
+    venue.kill().expect("kill");
+    for node in 1..=3 {
+        let note = dir.join(format!("node-{node}/log.boot"));
+        assert!(note.exists());
+        fs::write(note, "the machine's start before").expect("written");
+    }
+    let shown = everopen(dir, &["cluster", "recover"]).expect("look");
+    assert!(
+        shown.contains("what was only in its memory is lost"),
+        "{shown}"
+    );
+    assert!(shown.contains("3 of 3 voters are lost"), "{shown}");
+    let done = everopen(dir, &["cluster", "recover", "--yes"]).expect("recover");
+    assert!(done.contains("4 in cancel-only"), "{done}");
+    let venue = Venue::start(dir, &settings).expect("start the new cluster");
+    let mut client = Client::connect(&venue).expect("connect");
+    let found = client.good("GET", "/orders/client:before", "");
+    assert_eq!(found.expect("an order")["id"], order.as_str());
     until("three vote again", || (voters(dir) == 3).then_some(()));
     same_everywhere(dir);
 }

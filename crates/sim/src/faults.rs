@@ -218,15 +218,27 @@ impl World<'_> {
         }
     }
 
+    /// Whether every replica has all that it ever had, and a minority may lose it.
+    fn is_whole(&self) -> bool {
+        let has_all = |node: &Node| {
+            let healthy = !node.damaged && !node.refused;
+            let process = node.process.as_ref();
+            healthy
+                && process.is_some_and(|p| {
+                    let conf = &p.core.state().conf;
+                    let mut members = p.core.members().into_iter();
+                    conf.voters.len() >= 3
+                        && conf.voters_outgoing.is_empty()
+                        && members.all(|member| self.nodes.contains_key(&member))
+                })
+        };
+        self.operator.is_idle() && self.nodes.values().all(has_all)
+    }
+
     /// Flips a bit in the files of a replica, which stops before and starts after. One replica at a
     /// time: more than a minority of lost disks is not survived.
     fn flip_bit(&mut self, id: u64) {
-        let whole = self.nodes.values().all(|node| {
-            let healthy = !node.damaged && !node.refused;
-            let process = node.process.as_ref();
-            healthy && process.is_some_and(|p| p.core.state().conf.voters.len() >= 3)
-        });
-        if !whole || !self.operator.is_idle() {
+        if !self.is_whole() {
             return;
         }
         let Some(node) = self.nodes.get_mut(&id) else {
@@ -257,19 +269,7 @@ impl World<'_> {
     /// Stops a machine whose replica had everything in memory. It begins its next life, one replica at
     /// a time: more than a minority is not survived.
     fn lose_memory(&mut self, id: u64) {
-        let settled = self.nodes.values().all(|node| {
-            let healthy = !node.damaged && !node.refused;
-            let process = node.process.as_ref();
-            healthy
-                && process.is_some_and(|p| {
-                    let conf = &p.core.state().conf;
-                    let mut members = p.core.members().into_iter();
-                    conf.voters.len() >= 3
-                        && conf.voters_outgoing.is_empty()
-                        && members.all(|member| self.nodes.contains_key(&member))
-                })
-        });
-        if !settled || !self.operator.is_idle() {
+        if !self.is_whole() {
             return;
         }
         let Some(mut node) = self.nodes.remove(&id) else {

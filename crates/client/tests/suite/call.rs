@@ -12,9 +12,9 @@ use crate::support::*;
 #[test]
 fn a_question_has_an_answer_or_a_reason() {
     let cluster = Cluster::start(1);
-    let node = cluster.nodes[0];
+    let node = &cluster.nodes[0];
     let operator = identity(Name::Operator);
-    let ask = |id, question, patience| call(node.address, id, &operator, &question, patience);
+    let ask = |id, question, patience| call(&node.address, id, &operator, &question, patience);
     let answer = ask(1, json!({"ask": "status"}), PATIENCE);
     assert_eq!(answer, Ok(json!({"role": "leader"})));
     let answer = ask(1, json!({"ask": "what"}), PATIENCE);
@@ -34,6 +34,13 @@ fn nobody_at_the_address_is_said_at_once() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let operator = identity(Name::Operator);
-    let why = call(address, 1, &operator, &json!({"ask": "status"}), PATIENCE).unwrap_err();
+    let why = call(
+        &address.to_string(),
+        1,
+        &operator,
+        &json!({"ask": "status"}),
+        PATIENCE,
+    )
+    .unwrap_err();
     assert!(why.contains("not reachable"), "{why}");
 }

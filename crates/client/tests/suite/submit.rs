@@ -69,7 +69,7 @@ fn a_process_that_is_not_the_replica_dialed_is_told_nothing() {
     // The first address belongs to another replica than it should.
     config.nodes[0] = Node {
         id: 9,
-        ..config.nodes[0]
+        ..config.nodes[0].clone()
     };
     config.patience = Duration::from_millis(300);
     let client = Client::start(config).unwrap();

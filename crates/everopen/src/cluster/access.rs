@@ -81,8 +81,9 @@ impl Access {
     ///
     /// # Errors
     /// A sentence: not reachable, refused, or no answer in time.
-    pub fn ask(&self, node: Peer, question: &Value, patience: Duration) -> Result<Value, String> {
-        everopen_client::call(node.address, node.id, &self.identity, question, patience)
+    pub fn ask(&self, node: &Peer, question: &Value, patience: Duration) -> Result<Value, String> {
+        let address = node.address.as_str();
+        everopen_client::call(address, node.id, &self.identity, question, patience)
     }
 
     /// Asks all replicas at once; the answers come in the order of their numbers.
@@ -92,8 +93,8 @@ impl Access {
                 .nodes
                 .iter()
                 .map(|node| {
-                    let ask = move || self.ask(*node, question, patience);
-                    (*node, scope.spawn(ask))
+                    let ask = move || self.ask(node, question, patience);
+                    (node.clone(), scope.spawn(ask))
                 })
                 .collect();
             let answered = asked.into_iter().map(|(node, thread)| {
@@ -170,7 +171,7 @@ impl Access {
         loop {
             let statuses = self.statuses();
             if let Some(node) = leader(&statuses) {
-                match self.ask(node, question, patience) {
+                match self.ask(&node, question, patience) {
                     Ok(answer) => return Ok(answer),
                     Err(error) => refused = Some(error),
                 }
@@ -197,7 +198,7 @@ fn is_final(refusal: &str) -> bool {
 pub fn leader(statuses: &[Answered]) -> Option<Peer> {
     let leads = statuses.iter().filter_map(|answered| {
         let status = answered.answer.as_ref().ok()?;
-        (status["role"] == "leader").then_some((status["term"].as_u64()?, answered.node))
+        (status["role"] == "leader").then_some((status["term"].as_u64()?, answered.node.clone()))
     });
     leads.max_by_key(|(term, _)| *term).map(|(_, node)| node)
 }

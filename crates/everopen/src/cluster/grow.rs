@@ -49,7 +49,10 @@ pub fn prepare(dir: &Path, learner: bool) -> Result<Peer> {
             ..like
         };
         node.write(&folder.join("node.toml"))?;
-        Ok(Peer { id, address })
+        Ok(Peer {
+            id,
+            address: address.into(),
+        })
     })
 }
 
@@ -116,7 +119,7 @@ fn ask_standing(access: &mut Access, id: u64) -> Option<Standing> {
 ///
 /// # Errors
 /// What the leader refused.
-pub fn add(access: &mut Access, node: Peer, patience: Duration) -> Result<()> {
+pub fn add(access: &mut Access, node: &Peer, patience: Duration) -> Result<()> {
     if !matches!(ask_standing(access, node.id), None | Some(Standing::None)) {
         return Ok(());
     }
@@ -133,7 +136,7 @@ pub fn add(access: &mut Access, node: Peer, patience: Duration) -> Result<()> {
 /// When it makes no progress, or the leader refuses.
 pub fn promote_when_ready(
     access: &mut Access,
-    node: Peer,
+    node: &Peer,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<()> {
     let mut least = u64::MAX;
@@ -190,13 +193,13 @@ pub fn bring_in(dir: &Path, access: &mut Access, is_stopped: &dyn Fn() -> bool) 
     {
         let node = Peer {
             id: replica.id,
-            address: replica.address,
+            address: replica.address.into(),
         };
         if ask_standing(access, node.id) == Some(Standing::Voter) {
             continue;
         }
-        add(access, node, CHANGE)?;
-        promote_when_ready(access, node, is_stopped)?;
+        add(access, &node, CHANGE)?;
+        promote_when_ready(access, &node, is_stopped)?;
         tracing::info!("replica {} has joined and votes", node.id);
     }
     Ok(())

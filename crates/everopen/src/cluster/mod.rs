@@ -6,7 +6,6 @@ pub mod grow;
 mod recover;
 pub mod table;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::config::Peer;
+use crate::config::{Address, Peer};
 use access::Access;
 
 /// How long a change may take: a leader may have to be elected first.
@@ -77,7 +76,7 @@ enum What {
         node: Option<u64>,
         /// Where it listens
         #[arg(long, value_name = "ADDRESS", requires = "node")]
-        address: Option<SocketAddr>,
+        address: Option<Address>,
         /// Leave it a learner: it follows without a vote until it is promoted
         #[arg(long)]
         learner: bool,
@@ -155,7 +154,7 @@ pub fn run(cluster: &Cluster) -> Result<()> {
         } => {
             let node = Peer {
                 id: *id,
-                address: *address,
+                address: address.clone(),
             };
             add(&mut access, node, *learner)
         }
@@ -211,11 +210,11 @@ pub fn run(cluster: &Cluster) -> Result<()> {
 }
 
 fn add(access: &mut Access, node: Peer, learner: bool) -> Result<()> {
-    access.know(node);
-    grow::add(access, node, CHANGE)?;
+    access.know(node.clone());
+    grow::add(access, &node, CHANGE)?;
     say!("replica {} follows the log", node.id);
     if !learner {
-        grow::promote_when_ready(access, node, &|| false)?;
+        grow::promote_when_ready(access, &node, &|| false)?;
         say!("replica {} has caught up and votes", node.id);
     }
     Ok(())

@@ -22,7 +22,6 @@ use crate::up::layout::Layout;
 
 /// A replica whose disk is here.
 struct Candidate {
-    file: PathBuf,
     node: NodeFile,
     /// Its longest log: that of its last life, or of one before.
     log: PathBuf,
@@ -30,8 +29,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn read(file: PathBuf) -> Result<Self> {
-        let node = Node::read(&file)?;
+    fn read(file: &Path) -> Result<Self> {
+        let node = Node::read(file)?;
         let journal = node.journal();
         let inspect = |log: &Path| {
             let config = everopen_replica::journal::Config {
@@ -59,12 +58,7 @@ impl Candidate {
             });
             log = kept;
         }
-        Ok(Self {
-            file,
-            node,
-            log,
-            found,
-        })
+        Ok(Self { node, log, found })
     }
 
     fn id(&self) -> u64 {
@@ -163,7 +157,7 @@ fn decide(
     wanted: Option<u64>,
     yes: bool,
 ) -> Result<Option<Plan>> {
-    let read: Result<Vec<Candidate>> = files.iter().cloned().map(Candidate::read).collect();
+    let read: Result<Vec<Candidate>> = files.iter().map(|file| Candidate::read(file)).collect();
     let candidates = read?;
     show(&candidates);
     let chosen = choose(&candidates, wanted)?;

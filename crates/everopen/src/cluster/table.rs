@@ -190,7 +190,7 @@ mod tests {
         Answered {
             node: Peer {
                 id,
-                address: ([127, 0, 0, 1], 7_000 + id as u16).into(),
+                address: format!("127.0.0.1:{}", 7_000 + id).parse().unwrap(),
             },
             answer,
         }

@@ -102,7 +102,7 @@ impl Cluster {
     pub fn peers(&self) -> Vec<Peer> {
         let peer = |node: &Replica| Peer {
             id: node.id,
-            address: node.address,
+            address: node.address.into(),
         };
         self.nodes.iter().map(peer).collect()
     }
@@ -113,7 +113,7 @@ impl Cluster {
         initial
             .map(|node| Peer {
                 id: node.id,
-                address: node.address,
+                address: node.address.into(),
             })
             .collect()
     }

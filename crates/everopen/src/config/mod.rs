@@ -1,5 +1,6 @@
 //! The configuration files of the venue's processes: read strictly, written whole or not at all.
 
+mod address;
 pub mod cluster;
 pub mod gateway;
 pub mod node;
@@ -8,7 +9,6 @@ pub mod recovery;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,8 +16,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use everopen_identity::{Files, Identity, Name};
+use everopen_replica::member::NUMBER_MAX;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use address::Address;
 
 /// A cluster's number, drawn once: processes of another cluster are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,13 +98,13 @@ impl Durability {
 }
 
 /// A replica and where the others reach it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
     /// Its number, from 1.
     pub id: u64,
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 /// Where a process's certificate is, and the authority that it trusts: PEM files. Paths are taken
@@ -141,8 +144,8 @@ impl Tls {
 /// Checks a list of replicas: numbers from 1, none twice.
 fn check_peers(peers: &[Peer]) -> Result<()> {
     for (at, peer) in peers.iter().enumerate() {
-        if peer.id == 0 {
-            bail!("node ids begin at 1");
+        if !(1..=NUMBER_MAX).contains(&peer.id) {
+            bail!("node id {} is not from 1 to {NUMBER_MAX}", peer.id);
         }
         if peers[..at].iter().any(|other| other.id == peer.id) {
             bail!("node {} stands there twice", peer.id);

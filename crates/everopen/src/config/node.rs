@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use everopen_replica::journal;
+use everopen_replica::member::NUMBER_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterId, Durability, Peer, Tls};
+use super::{Address, ClusterId, Durability, Peer, Tls};
 
 /// The settings of a replica. Paths are taken from the folder of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct Node {
     pub listen: SocketAddr,
     /// Where others reach it, if that is another address than it listens on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertise: Option<SocketAddr>,
+    pub advertise: Option<Address>,
     /// The folder of its log and its snapshots.
     #[serde(default = "log")]
     pub log: PathBuf,
@@ -105,13 +106,13 @@ impl Node {
     }
 
     /// The address that others use.
-    pub fn advertised(&self) -> SocketAddr {
-        self.advertise.unwrap_or(self.listen)
+    pub fn advertised(&self) -> Address {
+        self.advertise.clone().unwrap_or_else(|| self.listen.into())
     }
 
     fn check(&self) -> Result<()> {
-        if self.node == 0 {
-            bail!("node: node ids begin at 1");
+        if !(1..=NUMBER_MAX).contains(&self.node) {
+            bail!("node: {} is not from 1 to {NUMBER_MAX}", self.node);
         }
         if !(2..=1024).contains(&self.segment_mib) {
             bail!("segment_mib: {} is not from 2 to 1024", self.segment_mib);
@@ -140,7 +141,7 @@ impl Node {
             ),
             _ => {}
         }
-        if self.advertised().ip().is_unspecified() {
+        if self.advertised().ip().is_some_and(|ip| ip.is_unspecified()) {
             bail!(
                 "advertise: others can't reach {}; name the address that they use",
                 self.advertised()

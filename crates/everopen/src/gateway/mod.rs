@@ -154,7 +154,7 @@ fn connect(
         nodes: nodes
             .map(|node| everopen_client::Node {
                 id: node.id,
-                address: node.address,
+                address: node.address.to_string(),
             })
             .collect(),
         identity: file.gateway.tls.load(file.base())?,

@@ -26,6 +26,7 @@ use crate::cluster::access::Access;
 use crate::cluster::grow;
 use crate::config::cluster::Cluster;
 use crate::config::gateway::Gateway;
+use crate::config::recovery;
 use layout::{Layout, Plan};
 use process::{Process, Role};
 use supervisor::{News, Options, Supervisor};
@@ -44,6 +45,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
     crate::telemetry::start(args.log_format, is_drawn)?;
     let layout = Layout::open(&args.data.dir)?;
     let _lock = take_lock(&layout, args.take_over)?;
+    recovery::Plan::check_none(&recovery::Plan::path(layout.dir()))?;
     let gateway_before = Gateway::read(&layout.gateway_file()).ok();
     let is_serving = Process::find(Role::Gateway, &layout.gateway_file()).is_some();
     // Before anything is written, since this is what fails most often.

@@ -51,7 +51,7 @@ impl Cluster {
             nodes: nodes
                 .map(|(id, address)| everopen_client::Node {
                     id: *id,
-                    address: *address,
+                    address: address.to_string(),
                 })
                 .collect(),
             identity: Arc::clone(&self.identity),
@@ -65,7 +65,7 @@ impl Cluster {
     pub fn ask(&self, id: u64, question: &Value) -> Result<Value, String> {
         let node = self.nodes.iter().find(|(node, _)| *node == id);
         let (_, address) = node.ok_or("no such replica")?;
-        everopen_client::call(*address, id, &self.identity, question, ANSWER)
+        everopen_client::call(&address.to_string(), id, &self.identity, question, ANSWER)
     }
 
     /// What all replicas that answer say of themselves.

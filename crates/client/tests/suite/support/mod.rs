@@ -39,14 +39,20 @@ impl Cluster {
             let mut hub = Hub::new(Limits::default(), security).unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = hub.listen(listener).unwrap();
-            nodes.push(Node { id, address });
+            nodes.push(Node {
+                id,
+                address: address.to_string(),
+            });
             hubs.push((id, hub));
         }
         let threads = hubs
             .into_iter()
             .map(|(id, hub)| {
                 let (world, stop) = (Arc::clone(&world), Arc::clone(&stop));
-                let addresses = nodes.iter().map(|node| (node.id, node.address)).collect();
+                let addresses = nodes
+                    .iter()
+                    .map(|node| (node.id, node.address.parse().unwrap()))
+                    .collect();
                 let replica = Replica::new(id, world, addresses);
                 std::thread::spawn(move || replica.run(hub, &stop))
             })

@@ -52,7 +52,7 @@ pub struct Measured {
 
 impl Measured {
     /// Reads the answers; what a replica does not tell is left out.
-    pub fn of(statuses: &[Answered], answers: &[Answered], leader: Option<Peer>) -> Self {
+    pub fn of(statuses: &[Answered], answers: &[Answered], leader: Option<&Peer>) -> Self {
         let knows = leader
             .and_then(|leader| statuses.iter().find(|s| s.node.id == leader.id))
             .or_else(|| statuses.iter().find(|s| s.answer.is_ok()))
@@ -108,7 +108,7 @@ impl Node {
 fn read(answered: &Answered) -> Node {
     let mut node = Node {
         id: answered.node.id,
-        is_loopback: answered.node.address.ip().is_loopback(),
+        is_loopback: answered.node.address.is_loopback(),
         ..Node::default()
     };
     let answer = match &answered.answer {

@@ -19,7 +19,7 @@ use measure::{Measured, us};
 pub fn run(access: &mut Access, goal_ms: f64, as_json: bool, patience: Duration) -> Result<()> {
     let statuses = access.statuses();
     let answers = access.ask_all(&json!({ "ask": "doctor" }), patience);
-    let measured = Measured::of(&statuses, &answers, leader(&statuses));
+    let measured = Measured::of(&statuses, &answers, leader(&statuses).as_ref());
     if measured.nodes.iter().all(|node| node.silent.is_some()) {
         bail!("no replica answers");
     }
