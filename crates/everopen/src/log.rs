@@ -78,7 +78,7 @@ fn verify(file: &NodeFile) -> Result<(Report, StateHash)> {
     let from = core.state().index;
     while core.state().index < commit {
         for step in core.turn(Timestamp::ZERO)?.steps {
-            if let everopen_replica::core::Step::Entry(entry) = step {
+            if let everopen_replica::core::Step::Entry(entry, _) = step {
                 report.entries_replayed += 1;
                 report.commands_replayed += entry.commands;
             }

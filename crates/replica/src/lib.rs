@@ -44,6 +44,7 @@ pub mod shadow;
 pub mod snapshot;
 pub mod state;
 mod storage;
+pub mod understudy;
 
 use everopen_domain::{Event, LogIndex, Timestamp};
 pub use everopen_journal as journal;

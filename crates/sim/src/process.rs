@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use everopen_domain::{LogIndex, Timestamp};
 use everopen_journal::{self as journal, Durability, Journal, RetainLog, SnapshotRef, Snapshots};
-use everopen_replica::core::{self, Core, Job, Step, Write};
+use everopen_replica::core::{self, Core, Step, Write};
 use everopen_replica::disk::Writer;
+use everopen_replica::understudy::{Made, Understudy};
 use everopen_replica::{Applied, Fault, Origin, Reader, recover};
 
 use crate::bulk::Bulk;
@@ -98,8 +99,9 @@ pub(crate) struct Process {
     /// How many of them it works on.
     pub writing: usize,
     pub durable: u64,
-    /// A snapshot that is being written, and the reader's checkpoint for it.
-    pub job: Option<(Box<Job>, Vec<u8>)>,
+    pub understudy: Understudy,
+    /// A snapshot that is being written; none in it if there was no state to make it of.
+    pub job: Option<Option<Made>>,
     pub file: Option<SnapshotRef>,
     pub bulk: Bulk,
     pub askers: BTreeMap<u64, Asker>,
@@ -177,7 +179,7 @@ pub(crate) fn start(
         writes.extend(effects.writes);
         for step in effects.steps {
             match &step {
-                Step::Entry(entry) => reader.applied(&Applied {
+                Step::Entry(entry, _) => reader.applied(&Applied {
                     index: LogIndex(entry.index),
                     time: entry.time,
                     events: &entry.events,
@@ -189,6 +191,11 @@ pub(crate) fn start(
             steps.push(step);
         }
     }
+    let mut understudy = Understudy::new(profile.keep_state_from, node.logic_max);
+    if profile.keep_state_from == 0 {
+        understudy.begin(core.state().clone());
+        core.set_understudied(true);
+    }
     let snapshots = journal.snapshots();
     let process = Box::new(Process {
         core,
@@ -198,6 +205,7 @@ pub(crate) fn start(
         writes,
         writing: 0,
         durable: 0,
+        understudy,
         job: None,
         file,
         bulk: Bulk::default(),

@@ -88,6 +88,8 @@ pub(crate) struct Profile {
     pub log_keep_bytes: u64,
     pub entry_requests_max: u32,
     pub uncommitted_bytes_max: u64,
+    /// States whose snapshots are as large as this are not copied for the next one.
+    pub keep_state_from: usize,
     pub election_ticks: usize,
     pub heartbeat_ticks: usize,
 }
@@ -140,6 +142,8 @@ impl Profile {
             log_keep_bytes: random.spread(1, 32 << 10),
             entry_requests_max: one_of(random, &[2, 8, 4_096]) as u32,
             uncommitted_bytes_max: one_of(random, &[8 << 10, 64 << 10, 16 << 20]),
+            // Not drawn either.
+            keep_state_from: [0, 2_000, usize::MAX][often as usize / 3 % 3],
             election_ticks: one_of(random, &[10, 25, 25]) as usize,
             heartbeat_ticks: one_of(random, &[2, 3, 3]) as usize,
         }

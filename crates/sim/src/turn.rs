@@ -3,7 +3,6 @@
 use everopen_domain::LogIndex;
 use everopen_replica::core::{Answer, Effects, Step, Submission};
 use everopen_replica::raft::eraftpb::MessageType;
-use everopen_replica::snapshot::{self, Descriptor};
 use everopen_replica::{Applied, Reader, member, message};
 
 use crate::canary::Canary;
@@ -225,15 +224,22 @@ impl World<'_> {
 
     fn step(&mut self, id: u64, p: &mut Process, step: Step) {
         match step {
-            Step::Entry(_) if self.is_deaf(id) => {}
-            Step::Entry(entry) => p.reader.applied(&Applied {
-                index: LogIndex(entry.index),
-                time: entry.time,
-                events: &entry.events,
-            }),
+            Step::Entry(entry, line) => {
+                p.understudy.entry(&line);
+                if !self.is_deaf(id) {
+                    p.reader.applied(&Applied {
+                        index: LogIndex(entry.index),
+                        time: entry.time,
+                        events: &entry.events,
+                    });
+                }
+            }
             Step::Snapshot(job) => {
                 let checkpoint = p.reader.checkpoint();
-                p.job = Some((job, checkpoint));
+                if job.copy.is_none() {
+                    self.count("snapshots of second states");
+                }
+                p.job = Some(p.understudy.make(*job, &checkpoint));
                 let at = self.now + self.random.spread(500, 100_000);
                 let epoch = self.nodes.get(&id).map_or(0, |node| node.epoch);
                 self.queue.push(at, Event::SnapshotDone { node: id, epoch });
@@ -241,6 +247,7 @@ impl World<'_> {
             Step::Installed {
                 index, checkpoint, ..
             } => {
+                p.understudy.end();
                 self.count("snapshots installed");
                 self.say(format_args!("node {id}: takes over the state of {index}"));
                 if let Err(error) = p.reader.restore(&checkpoint) {
@@ -259,29 +266,27 @@ impl World<'_> {
         let Some(mut p) = node.process.take() else {
             return;
         };
-        let Some((job, checkpoint)) = p.job.take() else {
+        let Some(made) = p.job.take() else {
             return self.put_back(id, p);
         };
-        if full {
+        p.core.set_understudied(p.understudy.is_kept());
+        let Some(made) = made.filter(|_| !full) else {
             self.count("snapshots failed");
             p.core.snapshot_ended(None);
             return self.put_back(id, p);
-        }
-        let bytes = snapshot::encode(&job.state, &checkpoint);
-        let descriptor = Descriptor::of(&bytes, job.place);
-        let written = p.snapshots.write_with(job.place, |out| {
-            out.write_all(&job.header)?;
-            out.write_all(&bytes)
+        };
+        let written = p.snapshots.write_with(made.place, |out| {
+            out.write_all(&made.header)?;
+            out.write_all(&made.bytes)
         });
         match written {
             Ok(file) => {
-                let (index, hash) = (job.state.index, job.state.hash());
+                let (index, hash) = (made.index(), made.state_hash);
                 self.say(format_args!("node {id}: snapshot of {index}"));
                 self.count("snapshots taken");
                 self.audit_state_hash(id, index, hash);
                 p.core.set_state_hash(index, hash);
-                p.core
-                    .snapshot_ended(Some(snapshot::described(&job.state, &descriptor)));
+                p.core.snapshot_ended(Some(made.snapshot));
                 if p.file.as_ref().is_none_or(|held| held.index < file.index) {
                     p.file = Some(file);
                 }

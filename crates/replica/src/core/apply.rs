@@ -3,19 +3,21 @@
 use everopen_wire::message::RefusalCode;
 use raft::eraftpb::{Entry, EntryType};
 
-use super::{Answer, Core, Job, Refused, Step, Stop};
+use super::{Answer, Core, Refused, Step, Stop};
 use crate::message::membership_change;
 use crate::snapshot;
 use crate::state::{AppliedEntry, ApplyError, Became};
+use crate::understudy::{Job, Line};
 
-/// A leader leaves so many snapshots to its followers before it takes one itself: copying the
-/// state stops its loop for a moment, and followers have the time.
+/// A leader leaves so many snapshots to its followers before it takes one itself: its disk is the
+/// one that most wait for, and followers have the time.
 const SNAPSHOTS_LEFT_TO_FOLLOWERS: u32 = 3;
 
 impl Core {
     pub(super) fn apply_all(&mut self, entries: Vec<Entry>) -> Result<(), Stop> {
         for entry in entries {
             let (index, term) = (entry.index, entry.term);
+            let mut commands = bytes::Bytes::new();
             let applied = match entry.get_entry_type() {
                 EntryType::EntryNormal if entry.data.is_empty() => {
                     self.state.pass(index, term);
@@ -27,8 +29,9 @@ impl Core {
                         .pending
                         .front()
                         .is_some_and(|first| first.index <= index);
+                    commands = entry.data;
                     self.state
-                        .apply(index, term, &entry.data, logic_max, answers)?
+                        .apply(index, term, &commands, logic_max, answers)?
                 }
                 EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
                     self.apply_membership(&entry)?;
@@ -37,7 +40,12 @@ impl Core {
             };
             self.agree.applied(index, self.state.digest);
             self.answer(index, term, &applied);
-            self.effects.steps.push(Step::Entry(applied));
+            let line = Line {
+                index,
+                term,
+                commands,
+            };
+            self.effects.steps.push(Step::Entry(applied, line));
             self.snapshot_if_due();
         }
         Ok(())
@@ -151,7 +159,12 @@ impl Core {
         self.snapshot_running = true;
         self.snapshots_skipped = 0;
         self.effects.steps.push(Step::Snapshot(Box::new(Job {
-            state: self.state.clone(),
+            copy: (!self.is_understudied).then(|| Box::new(self.state.clone())),
+            index: self.state.index,
+            digest: self.state.digest,
+            conf: self.state.conf.clone(),
+            nodes: self.state.nodes.clone(),
+            bytes_since_snapshot: self.state.bytes_since_snapshot,
             place,
             // What is committed beyond may not be on the disk when the snapshot is.
             header: snapshot::header(&self.hard_state_up_to(self.state.index)),

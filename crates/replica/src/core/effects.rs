@@ -6,7 +6,8 @@ use everopen_wire::message::RefusalCode;
 use raft::eraftpb::{Entry, HardState, Message};
 
 use crate::sessions::Stored;
-use crate::state::{AppliedEntry, State};
+use crate::state::AppliedEntry;
+use crate::understudy::{Job, Line};
 
 /// Names a request until it is answered. The surroundings choose it.
 pub type Ticket = u64;
@@ -126,22 +127,11 @@ impl Write {
     }
 }
 
-/// A snapshot to be taken of the state after an entry.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The state.
-    pub state: State,
-    /// The place of its last entry in the journal.
-    pub place: u64,
-    /// What stands before the state in the snapshot's file.
-    pub header: Vec<u8>,
-}
-
 /// What followers of the log see, in this order.
 #[derive(Debug)]
 pub enum Step {
-    /// An entry was applied.
-    Entry(AppliedEntry),
+    /// An entry was applied: what became of it, and what it is in the log.
+    Entry(AppliedEntry, Line),
     /// A snapshot is to be taken of the state as it is at this point.
     Snapshot(Box<Job>),
     /// The state was replaced by a peer's: entries up to its index were skipped.

@@ -29,9 +29,7 @@ use crate::storage::Log;
 
 pub use agree::Disagreement;
 pub use change::MembershipChange;
-pub use effects::{
-    Answer, Effects, Install, Job, Record, Refused, Step, Submission, Ticket, Write,
-};
+pub use effects::{Answer, Effects, Install, Record, Refused, Step, Submission, Ticket, Write};
 
 /// How a core is run.
 #[derive(Clone, Debug)]
@@ -120,7 +118,8 @@ pub struct Core {
     persisting: VecDeque<Persisting>,
     /// A state that is being taken over: the write that holds it.
     installing: Option<u64>,
-    incoming: Option<(State, bytes::Bytes)>,
+    /// A peer's state, its bytes, and how many of them are its own.
+    incoming: Option<(State, bytes::Bytes, usize)>,
     /// Committed, and not applied yet.
     committed: Vec<Entry>,
     // Leading.
@@ -139,6 +138,8 @@ pub struct Core {
     // Snapshots.
     snapshot_running: bool,
     snapshots_skipped: u32,
+    /// A second state is kept elsewhere, so that this one need not be copied.
+    is_understudied: bool,
     // Elections.
     random: u64,
     timer: (u64, StateRole, u64),
@@ -205,6 +206,7 @@ impl Core {
             told_commit: 0,
             snapshot_running: false,
             snapshots_skipped: 0,
+            is_understudied: false,
             random: config.seed,
             timer: (0, StateRole::Follower, 0),
             timeout: config.election_ticks,
@@ -258,8 +260,8 @@ impl Core {
             return false;
         }
         let meta = message.get_snapshot().get_metadata();
-        let (state, _) = match State::decode(&bytes) {
-            Ok(decoded) => decoded,
+        let (state, own) = match State::decode(&bytes) {
+            Ok((state, rest)) => (state, bytes.len() - rest.len()),
             Err(error) => {
                 tracing::warn!(error, "a peer's snapshot can't be read");
                 return false;
@@ -283,7 +285,7 @@ impl Core {
         self.keep_timeout();
         let taken = stepped && self.raw.raft.raft_log.unstable_snapshot().is_some();
         if taken {
-            self.incoming = Some((state, bytes));
+            self.incoming = Some((state, bytes, own));
         }
         taken
     }
@@ -320,6 +322,12 @@ impl Core {
             self.raw.mut_store().set_snapshot(snapshot);
             self.compact();
         }
+    }
+
+    /// Whether every applied entry is given to an [`crate::understudy::Understudy`] that has the state
+    /// before it: then snapshots need no copy. A state that is taken over from a peer ends that.
+    pub fn set_understudied(&mut self, is: bool) {
+        self.is_understudied = is;
     }
 
     /// Whether a snapshot is being taken.

@@ -1,6 +1,5 @@
 //! A turn: everything that has become possible since the last one.
 
-use bytes::Bytes;
 use everopen_domain::Timestamp;
 use raft::Ready;
 use raft::eraftpb::{EntryType, Message, Snapshot};
@@ -157,7 +156,7 @@ impl Core {
         if meta.index == 0 {
             return None;
         }
-        let (state, bytes) = self
+        let (state, bytes, own) = self
             .incoming
             .take()
             .expect("invariant: a snapshot is only stepped with its bytes");
@@ -169,11 +168,12 @@ impl Core {
         record::put_installed(state.index, state.term, &mut record);
         self.place += 1;
         let descriptor = Descriptor::of(&bytes, self.place);
-        let mut own = Snapshot::default();
-        own.set_metadata(meta.clone());
-        own.data = descriptor.encode();
-        self.raw.mut_store().restart(own);
-        let checkpoint = checkpoint_of(&bytes);
+        let mut stored = Snapshot::default();
+        stored.set_metadata(meta.clone());
+        stored.data = descriptor.encode();
+        self.raw.mut_store().restart(stored);
+        let checkpoint = bytes.slice(own..);
+        self.is_understudied = false;
         self.effects.steps.push(Step::Installed {
             index: state.index,
             time: state.time,
@@ -207,13 +207,5 @@ impl Core {
         if let Some(disagreement) = self.agree.verdict(&self.state.conf, self.is_leader()) {
             self.stop = Some(disagreement.into());
         }
-    }
-}
-
-/// The reader's part of a whole state.
-fn checkpoint_of(bytes: &Bytes) -> Bytes {
-    match crate::state::State::decode(bytes) {
-        Ok((_, rest)) => bytes.slice(bytes.len() - rest.len()..),
-        Err(_) => unreachable!("invariant: it was decoded before"),
     }
 }

@@ -383,7 +383,11 @@ impl Inner {
                     time,
                     bytes,
                 } => self.checkpoint_ready(follower, index, time, bytes),
-                Published::Snapshot(Ok(taken)) => {
+                Published::Snapshot {
+                    taken: Ok(taken),
+                    is_kept,
+                } => {
+                    self.core.set_understudied(is_kept);
                     self.core.set_state_hash(taken.index, taken.state_hash);
                     self.core.snapshot_ended(Some(taken.snapshot));
                     self.state_hash = Some((taken.index, taken.state_hash));
@@ -394,7 +398,11 @@ impl Inner {
                     }
                     tracing::info!(index = taken.index, "snapshot taken");
                 }
-                Published::Snapshot(Err(error)) => {
+                Published::Snapshot {
+                    taken: Err(error),
+                    is_kept,
+                } => {
+                    self.core.set_understudied(is_kept);
                     tracing::warn!(error, "snapshot failed; the next one is tried later");
                     self.core.snapshot_ended(None);
                 }
@@ -535,7 +543,7 @@ impl Inner {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Entry(entry) => {
+            Step::Entry(entry, line) => {
                 self.commands += entry.commands;
                 self.ring.push(Recent::of(&entry));
                 self.backlog_events += entry.events.len();
@@ -543,6 +551,7 @@ impl Inner {
                     index: entry.index,
                     time: entry.time,
                     events: entry.events,
+                    line,
                 });
             }
             Step::Snapshot(job) => self.publish_now(Publication::Snapshot(job)),

@@ -11,6 +11,7 @@ mod machine;
 mod outbox;
 mod peers;
 mod publisher;
+mod snapshots;
 mod tickets;
 mod watch;
 
@@ -55,6 +56,10 @@ pub struct Config {
     pub core: core::Config,
     /// A tick of the consensus clock.
     pub tick: Duration,
+    /// A state whose snapshot has so many bytes is not copied for the next one, which would stop the
+    /// loop for about a millisecond per mebibyte: it gets an understudy, which costs its memory and
+    /// the work of applying a second time.
+    pub keep_state_from: usize,
     /// The release, for people.
     pub build: String,
 }
@@ -71,6 +76,7 @@ impl Config {
             security,
             core: core::Config::new(node),
             tick: Duration::from_millis(10),
+            keep_state_from: 2 << 20,
             build: env!("CARGO_PKG_VERSION").to_string(),
         }
     }
@@ -148,7 +154,7 @@ impl Node {
             writes.extend(effects.writes);
             for step in effects.steps {
                 match step {
-                    core::Step::Entry(entry) => {
+                    core::Step::Entry(entry, _) => {
                         report.entries_replayed += 1;
                         report.commands_replayed += entry.commands;
                         ring.push(follow::Recent::of(&entry));
@@ -174,7 +180,16 @@ impl Node {
         let address = hub.listen(listener).map_err(Fault::Network)?;
         let waker = hub.waker();
         let shown = Arc::new(Shown::default());
-        let threads = Threads::start(journal, note, reader, &core, &waker, writes)?;
+        let keep_from = config.keep_state_from;
+        let is_large = file
+            .as_ref()
+            .is_some_and(|file| file.bytes >= keep_from as u64);
+        let stage = snapshots::Room {
+            keep_from,
+            is_large,
+        };
+        let threads = Threads::start(journal, note, reader, &core, &waker, writes, &stage)?;
+        core.set_understudied(is_large);
         let event_loop =
             event_loop::EventLoop::new(config, core, hub, threads, ring, file, Arc::clone(&shown));
         let ended = Arc::clone(&shown);
@@ -297,6 +312,7 @@ impl Threads {
         core: &Core,
         waker: &Waker,
         writes: Vec<core::Write>,
+        room: &snapshots::Room,
     ) -> Result<Self, Fault> {
         let progress = Arc::new(disk::Progress {
             durable: AtomicU64::new(0),
@@ -313,9 +329,20 @@ impl Threads {
         let (publications, published_in) = sync_channel(4_096);
         let (tell, published) = sync_channel(64);
         let (used, used_events) = sync_channel(BUFFERS);
+        let stage = snapshots::Stage::start(
+            journal.snapshots().paced(SNAPSHOT_PACE),
+            room.keep_from,
+            core.config().logic_max,
+            tell.clone(),
+            waker.clone(),
+        )?;
+        if room.is_large {
+            // Now, when nobody waits yet.
+            stage.begin(Box::new(core.state().clone()))?;
+        }
         let publisher = publisher::Publisher {
             reader,
-            snapshots: journal.snapshots().paced(SNAPSHOT_PACE),
+            stage,
             tell,
             used,
             waker: waker.clone(),

@@ -1,17 +1,17 @@
-//! The publisher's thread: shows entries to the reader, and makes snapshots of what it and the
+//! The publisher's thread: shows entries to the reader, and has snapshots made of what it and the
 //! state are at the same entry.
 
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use bytes::Bytes;
 use everopen_domain::{Event, LogIndex, Timestamp};
-use everopen_journal::{SnapshotRef, Snapshots};
+use everopen_journal::SnapshotRef;
 use everopen_rpc::Waker;
 
-use crate::core::Job;
+use super::snapshots::Stage;
 use crate::recovery::Fault;
-use crate::snapshot::{self, Descriptor};
 use crate::state::Digest;
+use crate::understudy::{Job, Line};
 use crate::{Applied, Reader};
 
 /// For the publisher's thread, in the order of the log.
@@ -20,6 +20,7 @@ pub(super) enum Publication {
         index: u64,
         time: Timestamp,
         events: Vec<Event>,
+        line: Line,
     },
     Installed {
         index: u64,
@@ -40,8 +41,11 @@ pub(super) enum Published {
         time: Timestamp,
         bytes: Bytes,
     },
-    /// A snapshot was taken, or why not.
-    Snapshot(Result<Taken, String>),
+    /// A snapshot was taken, or why not; and whether the next one needs no copy of the state.
+    Snapshot {
+        taken: Result<Taken, String>,
+        is_kept: bool,
+    },
 }
 
 /// A snapshot on the disk.
@@ -54,7 +58,7 @@ pub(super) struct Taken {
 
 pub(super) struct Publisher<R> {
     pub reader: R,
-    pub snapshots: Snapshots,
+    pub stage: Stage,
     pub tell: SyncSender<Published>,
     /// Buffers to be used again.
     pub used: SyncSender<Vec<Event>>,
@@ -71,8 +75,10 @@ impl<R: Reader> Publisher<R> {
                     index,
                     time,
                     events,
+                    line,
                 } => {
                     (self.index, self.time) = (index, time);
+                    self.stage.entry(|| line)?;
                     self.reader.applied(&Applied {
                         index: LogIndex(index),
                         time,
@@ -87,6 +93,7 @@ impl<R: Reader> Publisher<R> {
                     checkpoint,
                 } => {
                     (self.index, self.time) = (index, time);
+                    self.stage.end()?;
                     if let Err(error) = self.reader.restore(&checkpoint) {
                         tracing::error!(error, "a peer's checkpoint can't be read");
                         return Err(Fault::Panicked);
@@ -101,7 +108,11 @@ impl<R: Reader> Publisher<R> {
                         bytes,
                     });
                 }
-                Publication::Snapshot(job) => self.snapshot(*job)?,
+                Publication::Snapshot(job) => {
+                    let checkpoint = self.reader.checkpoint();
+                    // Making and writing it takes long; entries go on being shown meanwhile.
+                    self.stage.snapshot(job, checkpoint)?;
+                }
             }
         }
         Ok(())
@@ -112,38 +123,4 @@ impl<R: Reader> Publisher<R> {
         let _ = self.tell.send(published);
         self.waker.wake();
     }
-
-    /// Encoding and writing take long; entries go on being shown meanwhile.
-    fn snapshot(&mut self, job: Job) -> Result<(), Fault> {
-        let checkpoint = self.reader.checkpoint();
-        let (tell, waker, snapshots) = (
-            self.tell.clone(),
-            self.waker.clone(),
-            self.snapshots.clone(),
-        );
-        let work = move || {
-            super::step_back();
-            let taken = take(&job, &checkpoint, &snapshots);
-            let _ = tell.send(Published::Snapshot(taken));
-            waker.wake();
-        };
-        super::thread("everopen-snapshot", work).map(drop)
-    }
-}
-
-fn take(job: &Job, checkpoint: &[u8], snapshots: &Snapshots) -> Result<Taken, String> {
-    let bytes = snapshot::encode(&job.state, checkpoint);
-    let descriptor = Descriptor::of(&bytes, job.place);
-    let file = snapshots
-        .write_with(job.place, |out| {
-            out.write_all(&job.header)?;
-            out.write_all(&bytes)
-        })
-        .map_err(|error| super::chain(&error))?;
-    Ok(Taken {
-        index: job.state.index,
-        snapshot: snapshot::described(&job.state, &descriptor),
-        file,
-        state_hash: job.state.hash(),
-    })
 }

@@ -215,6 +215,55 @@ fn a_new_replica_takes_over_the_state_and_becomes_a_voter() {
 }
 
 #[test]
+fn snapshots_of_second_states_are_those_of_copies() {
+    let mut cluster = Cluster::new(3);
+    cluster.snapshot_every_bytes = 2_000;
+    for node in 1..=3 {
+        // The first copies its state each time, the others only once.
+        cluster.keep_state_from = if node == 1 { usize::MAX } else { 0 };
+        cluster.start(node);
+    }
+    let mut client = open_leader(&cluster, 1);
+    for number in 0..300 {
+        client.submit(number, &[asset(number)]);
+    }
+    cluster.settled();
+    // Followers take the same snapshots, and compare their hashes.
+    cluster.wait("two snapshots are the same", |cluster| {
+        let all = cluster.statuses();
+        let hashes: Vec<_> = all
+            .iter()
+            .filter(|status| status["state_hash_index"].as_u64() > Some(100))
+            .map(|status| (&status["state_hash_index"], &status["state_hash"]))
+            .collect();
+        let same = |a, b| hashes[a] == hashes[b];
+        match hashes.len() {
+            2 => same(0, 1),
+            3 => same(0, 1) || same(0, 2) || same(1, 2),
+            _ => false,
+        }
+    });
+    let before = cluster.settled();
+    for node in 1..=3 {
+        cluster.kill(node);
+    }
+    for node in 1..=3 {
+        cluster.keep_state_from = 0;
+        cluster.start(node);
+    }
+    let mut client = open_leader(&cluster, 2);
+    for number in 300..400 {
+        client.submit(number - 300, &[asset(number)]);
+    }
+    assert!(cluster.settled() > before + 100);
+    cluster.wait("snapshots go on", |cluster| {
+        let all = cluster.statuses();
+        let taken = |status: &serde_json::Value| status["snapshot_index"].as_u64() > Some(before);
+        all.iter().filter(|status| taken(status)).count() >= 2
+    });
+}
+
+#[test]
 fn rules_are_switched_on_only_when_every_member_knows_them() {
     let mut cluster = Cluster::started(3);
     let mut client = open_leader(&cluster, 1);

@@ -24,6 +24,7 @@ pub struct Cluster {
     pub voters: BTreeMap<u64, String>,
     pub nodes: BTreeMap<u64, Node>,
     pub snapshot_every_bytes: u64,
+    pub keep_state_from: usize,
     pub election_ticks: Option<usize>,
     pub cluster: [u8; 16],
     pub durability: journal::Durability,
@@ -38,6 +39,7 @@ impl Cluster {
             voters: BTreeMap::new(),
             nodes: BTreeMap::new(),
             snapshot_every_bytes: 64 << 20,
+            keep_state_from: usize::MAX,
             election_ticks: None,
             cluster: CLUSTER,
             durability: journal::Durability::Fsync,
@@ -80,6 +82,7 @@ impl Cluster {
             config.voters.clone_from(&self.voters);
         }
         config.core.snapshot_every_bytes = self.snapshot_every_bytes;
+        config.keep_state_from = self.keep_state_from;
         if let Some(ticks) = self.election_ticks {
             config.core.election_ticks = ticks;
         }

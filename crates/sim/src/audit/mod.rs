@@ -261,7 +261,7 @@ impl World<'_> {
     /// Looks at what a replica applied.
     pub fn audit_steps(&mut self, id: u64, p: &Process, steps: &[Step]) {
         for step in steps {
-            if let Step::Entry(applied) = step
+            if let Step::Entry(applied, _) = step
                 && let Some((term, commands, data)) = p.core.log_entry(applied.index)
             {
                 let entry = Logged {
