@@ -1,7 +1,8 @@
 //! Whole states on their way between replicas, over connections of their own so that consensus is
-//! not held up. Who needs one asks for it piece by piece, and goes on where it was when the
-//! connection breaks.
+//! not held up. Who needs one asks for it piece by piece, at most so fast that trading does not suffer,
+//! and goes on where it was when the connection breaks or its process is started again.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,7 @@ use everopen_rpc::{ConnId, Hub};
 use everopen_wire::message::Message;
 
 use super::event_loop::Inner;
+use super::part::Part;
 use crate::member;
 use crate::snapshot::{self, Descriptor};
 
@@ -22,6 +24,12 @@ const AHEAD: usize = 8;
 const BYTES_MAX: u64 = 16 << 30;
 /// How long nothing may come before the offer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes a second that a replica sends of its states at most, to all who ask together.
+const RATE: u64 = 128 << 20;
+/// Bytes that may be sent at once after a silence.
+const BURST: u64 = RATE / 20;
+/// Pieces that may wait to be sent, of all who ask together.
+const WAITING_MAX: usize = 4_096;
 /// How long a state is kept in memory after the last piece was asked for.
 const KEEP: Duration = Duration::from_secs(30);
 
@@ -33,8 +41,12 @@ pub(super) struct Bulk {
     /// A state that peers ask for, read from its file.
     serving: Option<Serving>,
     loading: Option<(u64, std::sync::mpsc::Receiver<Result<Bytes, String>>)>,
-    /// Pieces asked for while the file is being read.
-    waiting: Vec<(ConnId, u64, u64)>,
+    /// Pieces asked for and not sent yet.
+    waiting: VecDeque<(ConnId, u64, u64)>,
+    /// Bytes that may be sent now, and as of when.
+    allowance: (u64, Instant),
+    /// Bytes of states that were sent to others and came from others.
+    pub moved: (u64, u64),
     fetch: Option<Fetch>,
     /// Peers that were offered a state, and when they last asked for a piece.
     offers: Vec<(u64, Instant)>,
@@ -54,6 +66,8 @@ struct Fetch {
     message: raft::eraftpb::Message,
     descriptor: Descriptor,
     bytes: BytesMut,
+    /// Where it is kept for the case that this process ends before it is whole.
+    kept: Option<Part>,
     asked: u64,
     conn: Option<ConnId>,
     open: bool,
@@ -67,7 +81,9 @@ impl Bulk {
             file,
             serving: None,
             loading: None,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
+            allowance: (BURST, Instant::now()),
+            moved: (0, 0),
             fetch: None,
             offers: Vec::new(),
         }
@@ -130,11 +146,19 @@ impl Inner {
             bytes = descriptor.bytes,
             "a peer's state begins to come"
         );
+        let (kept, bytes) = Part::open(&self.config.journal.dir, &descriptor);
+        if !bytes.is_empty() {
+            tracing::info!(
+                bytes = bytes.len(),
+                "it goes on after what an earlier process was sent"
+            );
+        }
         self.bulk.fetch = Some(Fetch {
             from,
             message,
             descriptor,
-            bytes: BytesMut::new(),
+            bytes,
+            kept,
             asked: 0,
             conn: None,
             open: false,
@@ -208,6 +232,11 @@ impl Inner {
             return;
         }
         fetch.bytes.extend_from_slice(chunk);
+        self.bulk.moved.1 += chunk.len() as u64;
+        if let Some(Err(error)) = fetch.kept.as_mut().map(|kept| kept.append(chunk)) {
+            tracing::info!(%error, "a peer's state is only kept in memory");
+            fetch.kept = None;
+        }
         fetch.moved = Instant::now();
         let whole = fetch.bytes.len() as u64 == fetch.descriptor.bytes;
         if !whole {
@@ -216,6 +245,9 @@ impl Inner {
         }
         self.outbox.closes.push(conn);
         let fetch = self.bulk.fetch.take().expect("invariant: it is there");
+        if let Some(kept) = fetch.kept {
+            kept.remove();
+        }
         let bytes = fetch.bytes.freeze();
         if Descriptor::of(&bytes, fetch.descriptor.place).hash != fetch.descriptor.hash {
             tracing::error!("a peer's state does not have the hash that it was offered with");
@@ -234,16 +266,38 @@ impl Inner {
                 offer.1 = now;
             }
         }
-        if let Some(serving) = self.bulk.serving.as_mut().filter(|s| s.place == place) {
-            serving.used = now;
-            let bytes = serving.bytes.clone();
-            return self.send_piece(conn, place, offset, &bytes);
+        if self.bulk.waiting.len() >= WAITING_MAX {
+            tracing::warn!(%conn, "too much of a state is asked for at once");
+            return self.drop_conn(conn);
         }
-        self.bulk.waiting.push((conn, place, offset));
-        self.load(place);
+        self.bulk.waiting.push_back((conn, place, offset));
+        self.serve(now);
     }
 
-    fn send_piece(&mut self, conn: ConnId, id: u64, offset: u64, bytes: &Bytes) {
+    /// Sends pieces that were asked for, as many as may be sent now.
+    fn serve(&mut self, now: Instant) {
+        let (left, since) = self.bulk.allowance;
+        let earned = now.saturating_duration_since(since).as_micros() as u64 * RATE / 1_000_000;
+        let mut left = (left + earned).min(BURST);
+        while let Some((conn, place, offset)) = self.bulk.waiting.front().copied() {
+            let Some(serving) = self.bulk.serving.as_mut().filter(|s| s.place == place) else {
+                self.load(place);
+                break;
+            };
+            if left < PIECE as u64 {
+                break;
+            }
+            serving.used = now;
+            let bytes = serving.bytes.clone();
+            self.bulk.waiting.pop_front();
+            let sent = self.send_piece(conn, place, offset, &bytes);
+            left -= sent;
+            self.bulk.moved.0 += sent;
+        }
+        self.bulk.allowance = (left, now);
+    }
+
+    fn send_piece(&mut self, conn: ConnId, id: u64, offset: u64, bytes: &Bytes) -> u64 {
         let start = usize::try_from(offset)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
@@ -257,6 +311,7 @@ impl Inner {
                 chunk: &bytes[start..end],
             },
         );
+        (end - start) as u64
     }
 
     fn load(&mut self, place: u64) {
@@ -288,7 +343,7 @@ impl Inner {
             if wanted == place {
                 self.send_piece(conn, place, offset, &Bytes::new());
             } else {
-                self.bulk.waiting.push((conn, wanted, offset));
+                self.bulk.waiting.push_back((conn, wanted, offset));
             }
         }
     }
@@ -304,25 +359,16 @@ impl Inner {
             Ok(bytes) => {
                 self.bulk.serving = Some(Serving {
                     place,
-                    bytes: bytes.clone(),
+                    bytes,
                     used: Instant::now(),
                 });
-                for (conn, wanted, offset) in std::mem::take(&mut self.bulk.waiting) {
-                    if wanted == place {
-                        self.send_piece(conn, place, offset, &bytes);
-                    } else {
-                        self.bulk.waiting.push((conn, wanted, offset));
-                    }
-                }
             }
             Err(error) => {
                 tracing::warn!(error, "the newest snapshot can't be read");
                 self.withdraw(place);
             }
         }
-        if let Some((_, wanted, _)) = self.bulk.waiting.first().copied() {
-            self.load(wanted);
-        }
+        self.serve(Instant::now());
     }
 
     pub(super) fn bulk_closed(&mut self, conn: ConnId) {
@@ -346,6 +392,7 @@ impl Inner {
     }
 
     pub(super) fn bulk_tick(&mut self, now: Instant) {
+        self.serve(now);
         if let Some(fetch) = &self.bulk.fetch
             && now.duration_since(fetch.moved) > PATIENCE
         {

@@ -243,6 +243,8 @@ impl Inner {
             "snapshot_index": core.snapshot_index(),
             "snapshot_place": self.bulk.place(),
             "snapshot_bytes": self.bulk.bytes(),
+            "snapshot_bytes_sent": self.bulk.moved.0,
+            "snapshot_bytes_received": self.bulk.moved.1,
             "event_hash": hex(&state.digest),
             "state_hash": self.state_hash.map(|(_, hash)| hex(&hash)),
             "state_hash_index": self.state_hash.map(|(index, _)| index),

@@ -9,6 +9,7 @@ mod follow;
 mod handover;
 mod machine;
 mod outbox;
+mod part;
 mod peers;
 mod publisher;
 mod snapshots;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use everopen_domain::{Event, RejectReason};
+use everopen_replica::snapshot;
 use everopen_wire::event;
 use everopen_wire::message::{Message, RefusalCode};
 use serde_json::json;
@@ -261,6 +262,50 @@ fn snapshots_of_second_states_are_those_of_copies() {
         let taken = |status: &serde_json::Value| status["snapshot_index"].as_u64() > Some(before);
         all.iter().filter(|status| taken(status)).count() >= 2
     });
+}
+
+#[test]
+fn a_state_that_came_in_part_is_not_sent_again_after_a_restart() {
+    let mut cluster = Cluster::started(3);
+    let mut client = open_leader(&cluster, 1);
+    for number in 0..200 {
+        client.submit(number, &[asset(number)]);
+    }
+    let leader = cluster.leader();
+    let address = cluster.reserve(4);
+    let question = json!({ "ask": "add", "node": 4, "address": address.to_string() });
+    let Reply::Call(true, added) = client.call(&question) else {
+        panic!("not added");
+    };
+    let taken = client.call(&json!({ "ask": "snapshot" }));
+    assert!(matches!(taken, Reply::Call(true, _)), "{taken:?}");
+    let shown = |cluster: &Cluster, what: &str| cluster.nodes[&leader].status()[what].as_u64();
+    cluster.wait("a snapshot that names it", |cluster| {
+        shown(cluster, "snapshot_index") >= added["index"].as_u64()
+    });
+    let place = shown(&cluster, "snapshot_place").expect("a place");
+    // What an earlier process was sent before it ended.
+    let copy = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(cluster.dir(leader)).expect("a folder") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copied");
+    }
+    let config = cluster.config(leader, copy.path()).journal;
+    let (_, found) = everopen_journal::Journal::open(config).expect("a log");
+    let content = found.snapshot.expect("a snapshot").read().expect("read");
+    let whole = snapshot::portable(&content.into()).expect("a state");
+    let of = snapshot::Descriptor::of(&whole, place);
+    let mut kept = of.bytes.to_le_bytes().to_vec();
+    kept.extend_from_slice(&of.hash);
+    let half = whole.len() / 2;
+    kept.extend_from_slice(&whole[..half]);
+    std::fs::write(cluster.dir(4).with_extension("incoming"), kept).expect("written");
+    cluster.start(4);
+    cluster.settled();
+    let received = cluster.nodes[&4].status()["snapshot_bytes_received"].clone();
+    assert_eq!(received, whole.len() - half);
+    assert!(!cluster.dir(4).with_extension("incoming").exists());
+    assert_eq!(shown(&cluster, "snapshot_bytes_sent"), received.as_u64());
 }
 
 #[test]
