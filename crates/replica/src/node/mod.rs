@@ -1,5 +1,6 @@
 //! A replica as a process runs it: one event loop, a journal's thread, a publisher's thread.
 
+mod backlog;
 mod bulk;
 mod calls;
 mod clients;
