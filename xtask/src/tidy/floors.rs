@@ -103,6 +103,12 @@ const ROOMS: &[Room] = &[
     },
     // The gateway asks for what it needs through traits of its own; it must not link the writer of the log.
     Room {
+        name: "edge",
+        floor: 3,
+        may: &["identity"],
+        outside: None,
+    },
+    Room {
         name: "gateway",
         floor: 3,
         may: &["domain", "views"],

@@ -1,0 +1,32 @@
+//! The front of services that are replaced while they are used.
+//!
+//! A *listener* takes connections for a *service*; a service has *groups* of *targets*, usually two: one
+//! that serves (blue) and one that is to (green). Groups have weights, which whoever rolls out a new
+//! version changes through the [`admin`] socket; nothing here knows what a version is.
+//!
+//! What it promises:
+//! - a request goes to a target that takes it, if any of the groups with weight has one; it is sent a
+//!   second time only when no target has seen it, or when its method is safe to repeat;
+//! - a hold ends by itself, and held requests are then served;
+//! - headers that say who a client is never come from outside;
+//! - its listening sockets go to its next version without a refused connection ([`handover`]).
+//!
+//! It is async (`tokio`, `hyper`) and holds no state that its configuration and its admin socket could
+//! not give it again.
+
+pub mod admin;
+pub mod config;
+pub mod handover;
+mod headers;
+mod meter;
+mod pool;
+mod proxy;
+mod server;
+mod table;
+mod tcp;
+mod tunnel;
+
+pub use config::Config;
+pub use meter::{Latency, Meter, Reading};
+pub use server::{Edge, EdgeError};
+pub use table::{GroupStatus, ServiceStatus, Table, TableError};

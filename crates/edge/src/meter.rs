@@ -1,0 +1,204 @@
+//! What happened to requests: counts and latencies, cheap enough to be kept of each.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Steps between a latency and its double: a percentile is at most 19 % too high.
+const STEPS: usize = 4;
+/// Doublings of a microsecond: up to 134 s.
+const DOUBLINGS: usize = 27;
+const BUCKETS: usize = STEPS * DOUBLINGS + 1;
+
+/// Counts of a group.
+#[derive(Debug)]
+pub struct Meter {
+    requests: AtomicU64,
+    server_errors: AtomicU64,
+    unreachable: AtomicU64,
+    timeouts: AtomicU64,
+    retries: AtomicU64,
+    buckets: [AtomicU64; BUCKETS],
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            server_errors: AtomicU64::new(0),
+            unreachable: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+        }
+    }
+}
+
+/// What became of a request that was sent to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was answered, with this status.
+    Answered(u16),
+    /// No target took it.
+    Unreachable,
+    /// A target took it and did not answer in time, or broke off.
+    Unanswered,
+}
+
+fn bucket(took: Duration) -> usize {
+    let micros = took.as_micros().clamp(1, u128::from(u32::MAX)) as u64;
+    let doubling = micros.ilog2() as usize;
+    let into = ((micros << 8) >> doubling) as usize - 256;
+    (doubling * STEPS + into * STEPS / 256 + 1).min(BUCKETS - 1)
+}
+
+/// The highest latency that a bucket holds, in microseconds.
+fn highest(bucket: usize) -> u64 {
+    let (doubling, step) = (
+        bucket.saturating_sub(1) / STEPS,
+        bucket.saturating_sub(1) % STEPS,
+    );
+    let base = 1u64 << doubling;
+    base + base * (step as u64 + 1) / STEPS as u64
+}
+
+impl Meter {
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn ended(&self, outcome: Outcome, took: Duration) {
+        self.requests.fetch_add(1, Relaxed);
+        match outcome {
+            Outcome::Answered(status) if status < 500 => {}
+            Outcome::Answered(_) => drop(self.server_errors.fetch_add(1, Relaxed)),
+            Outcome::Unreachable => drop(self.unreachable.fetch_add(1, Relaxed)),
+            Outcome::Unanswered => drop(self.timeouts.fetch_add(1, Relaxed)),
+        }
+        self.buckets[bucket(took)].fetch_add(1, Relaxed);
+    }
+
+    /// All that was counted so far.
+    pub fn read(&self) -> Reading {
+        let latency = self.buckets.iter().map(|bucket| bucket.load(Relaxed));
+        Reading {
+            requests: self.requests.load(Relaxed),
+            server_errors: self.server_errors.load(Relaxed),
+            unreachable: self.unreachable.load(Relaxed),
+            unanswered: self.timeouts.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            latency: Latency(latency.collect()),
+        }
+    }
+}
+
+/// Counts at a moment; two of them tell what happened in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Requests that ended.
+    pub requests: u64,
+    /// Of them, answered with 500 to 599.
+    pub server_errors: u64,
+    /// Of them, taken by no target.
+    pub unreachable: u64,
+    /// Of them, taken and not answered in time or not to the end.
+    pub unanswered: u64,
+    /// Attempts beyond the first.
+    pub retries: u64,
+    /// How long they took.
+    pub latency: Latency,
+}
+
+impl Reading {
+    /// What came after an earlier reading.
+    pub fn since(&self, before: &Self) -> Self {
+        let less = |now: u64, then: u64| now.saturating_sub(then);
+        let pairs = self.latency.0.iter().enumerate();
+        let latency =
+            pairs.map(|(at, now)| less(*now, before.latency.0.get(at).copied().unwrap_or(0)));
+        Self {
+            requests: less(self.requests, before.requests),
+            server_errors: less(self.server_errors, before.server_errors),
+            unreachable: less(self.unreachable, before.unreachable),
+            unanswered: less(self.unanswered, before.unanswered),
+            retries: less(self.retries, before.retries),
+            latency: Latency(latency.collect()),
+        }
+    }
+
+    /// Requests that a client saw fail.
+    pub fn failed(&self) -> u64 {
+        self.server_errors + self.unreachable + self.unanswered
+    }
+}
+
+/// Latencies in buckets of a quarter of a doubling.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency(Vec<u64>);
+
+impl Latency {
+    /// The latency in microseconds that this share of requests (in percent) did not exceed, rounded up
+    /// to its bucket; none without requests.
+    pub fn percentile(&self, percent: f64) -> Option<u64> {
+        let all: u64 = self.0.iter().sum();
+        if all == 0 {
+            return None;
+        }
+        let rank = ((all as f64 * percent / 100.0).ceil() as u64).clamp(1, all);
+        let mut seen = 0;
+        let at = self.0.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        at.map(highest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_at_most_a_quarter_of_a_doubling_too_high() {
+        let meter = Meter::default();
+        for micros in 1..=10_000u64 {
+            meter.ended(Outcome::Answered(200), Duration::from_micros(micros));
+        }
+        let reading = meter.read();
+        for (percent, exact) in [(1.0, 100), (50.0, 5_000), (99.0, 9_900), (100.0, 10_000)] {
+            let found = reading.latency.percentile(percent).unwrap();
+            assert!(
+                found >= exact && found as f64 <= exact as f64 * 1.26,
+                "{percent}: {found}"
+            );
+        }
+        assert_eq!(Reading::default().latency.percentile(50.0), None);
+    }
+
+    #[test]
+    fn extreme_latencies_have_a_bucket() {
+        assert!(bucket(Duration::ZERO) < BUCKETS);
+        assert_eq!(bucket(Duration::from_secs(1 << 40)), BUCKETS - 1);
+        let mut last = 0;
+        for micros in (0..28).map(|power| 1u64 << power) {
+            let at = bucket(Duration::from_micros(micros));
+            assert!(at >= last && highest(at) >= micros.min(highest(BUCKETS - 1)));
+            last = at;
+        }
+    }
+
+    #[test]
+    fn two_readings_tell_what_came_in_between() {
+        let meter = Meter::default();
+        meter.ended(Outcome::Answered(503), Duration::from_millis(1));
+        let before = meter.read();
+        meter.ended(Outcome::Unreachable, Duration::from_millis(100));
+        meter.ended(Outcome::Unanswered, Duration::from_millis(100));
+        meter.ended(Outcome::Answered(404), Duration::from_millis(100));
+        let between = meter.read().since(&before);
+        assert_eq!((between.requests, between.failed()), (3, 2));
+        assert!(between.latency.percentile(1.0).unwrap() >= 100_000);
+        assert_eq!(before.failed(), 1);
+    }
+}

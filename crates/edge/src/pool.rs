@@ -1,0 +1,84 @@
+//! Connections to one target that are used again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// Connections that are kept for later.
+const IDLE_MAX: usize = 512;
+/// How long one is kept: below what servers usually wait, so that it is not closed while a request is
+/// on its way.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// The body of a request to a target: what the client sends, or nothing when it is sent again.
+pub(crate) type Outgoing = Either<Incoming, Empty<Bytes>>;
+pub(crate) type Sender = SendRequest<Outgoing>;
+
+/// Idle connections to one target.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    address: SocketAddr,
+    idle: Mutex<Vec<(Sender, Instant)>>,
+}
+
+impl Pool {
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that was used last, if it still stands.
+    pub fn take(&self) -> Option<Sender> {
+        let mut idle = self.idle();
+        while let Some((sender, since)) = idle.pop() {
+            if since.elapsed() >= IDLE {
+                // Those below are older.
+                idle.clear();
+                return None;
+            }
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request.
+    pub fn put(&self, sender: Sender) {
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX && sender.is_ready() {
+            idle.push((sender, Instant::now()));
+        }
+    }
+
+    /// A new connection.
+    pub async fn connect(&self, patience: Duration) -> io::Result<Sender> {
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
+        let connected = tokio::time::timeout(patience, TcpStream::connect(self.address)).await;
+        let stream = connected.map_err(|_| late())??;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to a target ended");
+            }
+        });
+        Ok(sender)
+    }
+}

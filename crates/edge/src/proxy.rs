@@ -1,0 +1,376 @@
+//! One HTTP request: where it goes, what is done when that fails, and what the client is told.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, SET_COOKIE, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::{Either, Empty, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::headers;
+use crate::meter::Outcome;
+use crate::pool::{Outgoing, Sender};
+use crate::table::{Group, Open, Route, Service, Target, Wish};
+use crate::tunnel;
+
+/// Targets that are tried for one request at most.
+const ATTEMPTS_MAX: usize = 6;
+/// The cookie that keeps a client with a group.
+const COOKIE: &str = "everopen-group";
+
+/// What a client is sent.
+pub(crate) type Answer = Either<Carried, Full<Bytes>>;
+
+/// A listener's part in what becomes of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    pub service: Arc<Service>,
+    pub group: Option<String>,
+    pub group_header: bool,
+}
+
+/// The body of an answer, which is under way until its end.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    body: Incoming,
+    _at_work: AtWork,
+}
+
+impl Body for Carried {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request is under way in a group, at a target.
+#[derive(Debug)]
+struct AtWork {
+    _open: Open,
+    _busy: Busy,
+}
+
+impl AtWork {
+    fn new(first: Option<Open>, group: &Arc<Group>, target: &Arc<Target>) -> Self {
+        Self {
+            _open: Open::of(first, group),
+            _busy: Busy::new(target),
+        }
+    }
+}
+
+/// A request that a target works on.
+#[derive(Debug)]
+struct Busy(Arc<Target>);
+
+impl Busy {
+    fn new(target: &Arc<Target>) -> Self {
+        target.busy.fetch_add(1, Relaxed);
+        Self(Arc::clone(target))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Why there is no answer of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// No group has a weight and a target.
+    NoTarget,
+    /// No target could be reached.
+    Unreachable,
+    /// One had taken the request and broke off.
+    BrokenOff,
+    /// One had taken the request and did not answer in time.
+    TooLate,
+    /// Too many requests wait while the service is held.
+    HeldFull,
+}
+
+impl Failure {
+    fn answer(self) -> Response<Answer> {
+        let (status, code, message) = match self {
+            Self::NoTarget => (503, "no_target", "No target is in service"),
+            Self::Unreachable => (503, "unreachable", "No target could be reached"),
+            Self::BrokenOff => (
+                502,
+                "broken_off",
+                "The target broke off; the outcome is not known",
+            ),
+            Self::TooLate => (
+                504,
+                "too_late",
+                "The target did not answer in time; the outcome is not known",
+            ),
+            Self::HeldFull => (503, "held_full", "Too many requests wait"),
+        };
+        let body = format!(r#"{{"message":"{message}","code":"edge_{code}"}}"#);
+        let mut answer = Response::new(Either::Right(Full::from(body)));
+        *answer.status_mut() = StatusCode::from_u16(status).expect("invariant: a status");
+        let json = HeaderValue::from_static("application/json");
+        answer.headers_mut().insert(CONTENT_TYPE, json);
+        if self != Self::BrokenOff && self != Self::TooLate {
+            answer
+                .headers_mut()
+                .insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::BrokenOff | Self::TooLate => Outcome::Unanswered,
+            Self::NoTarget | Self::Unreachable | Self::HeldFull => Outcome::Unreachable,
+        }
+    }
+}
+
+/// What is needed to send a request again that a target may have seen.
+struct Repeat {
+    method: Method,
+    uri: Uri,
+    headers: http::HeaderMap,
+}
+
+impl Repeat {
+    /// Only of a request that does the same when it is done twice (RFC 9110, 9.2.2), and that has no
+    /// body, which is gone once it was sent.
+    fn of(request: &Request<Outgoing>) -> Option<Self> {
+        let is_idempotent = request.method().is_idempotent();
+        (is_idempotent && request.body().is_end_stream()).then(|| Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        })
+    }
+
+    fn request(&self) -> Request<Outgoing> {
+        let mut request = Request::new(Either::Right(Empty::new()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+/// Answers a request.
+pub(crate) async fn serve(
+    front: Arc<Front>,
+    client: IpAddr,
+    mut request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let began = Instant::now();
+    let service = &front.service;
+    if !service.wait_while_held().await {
+        return Ok(Failure::HeldFull.answer());
+    }
+    let asked = request.headers().get(headers::GROUP).cloned();
+    let asked = asked.filter(|_| front.group_header);
+    let only = front
+        .group
+        .as_deref()
+        .or(asked.as_ref().and_then(|group| group.to_str().ok()));
+    let cookie = headers::cookie(request.headers(), COOKIE).map(str::to_string);
+    let wish = Wish {
+        only,
+        rather: cookie.as_deref().filter(|_| service.affinity),
+    };
+    let upgrade = headers::upgrade(request.headers());
+    let from_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    headers::towards_target(request.headers_mut(), client, "http");
+    if let Some(to) = upgrade {
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, to);
+    }
+    *request.version_mut() = Version::HTTP_11;
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    let (route, first) = service.enter(wish);
+    let sent = send(service, (route, first), request.map(Either::Left)).await;
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err((failure, group)) => {
+            if let Some(group) = group {
+                group.meter.ended(failure.outcome(), began.elapsed());
+            }
+            tracing::debug!(service = service.name, ?failure, %client, "a request failed");
+            return Ok(failure.answer());
+        }
+    };
+    let group = Arc::clone(&sent.group);
+    let outcome = Outcome::Answered(sent.response.status().as_u16());
+    group.meter.ended(outcome, began.elapsed());
+    let mut answer = pass_on(sent, from_client);
+    if only.is_some() {
+        let name = HeaderValue::from_str(&group.name);
+        name.map(|name| answer.headers_mut().insert(headers::GROUP, name))
+            .ok();
+    }
+    if service.affinity && cookie.as_deref() != Some(group.name.as_str()) {
+        let set = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax", group.name);
+        if let Ok(set) = HeaderValue::from_str(&set) {
+            answer.headers_mut().append(SET_COOKIE, set);
+        }
+    }
+    Ok(answer)
+}
+
+/// A target's answer, and who gave it.
+struct Sent {
+    response: Response<Incoming>,
+    group: Arc<Group>,
+    target: Arc<Target>,
+    sender: Sender,
+    at_work: AtWork,
+}
+
+/// Sends a request to the first target that takes it.
+async fn send(
+    service: &Service,
+    (route, mut first): (Route, Option<Open>),
+    request: Request<Outgoing>,
+) -> Result<Sent, (Failure, Option<Arc<Group>>)> {
+    let repeat = Repeat::of(&request);
+    let mut request = Some(request);
+    let mut failure = (Failure::NoTarget, None);
+    for (group, target) in route.into_iter().take(ATTEMPTS_MAX) {
+        loop {
+            let kept = target.pool.take();
+            let is_kept = kept.is_some();
+            let connected = match kept {
+                Some(sender) => Ok(sender),
+                None => target.pool.connect(service.connect).await,
+            };
+            let mut sender = match connected {
+                Ok(sender) => sender,
+                Err(error) => {
+                    tracing::debug!(target = %target.address, %error, "a target can't be reached");
+                    target.shun();
+                    group.meter.retried();
+                    failure = (Failure::Unreachable, Some(group));
+                    break;
+                }
+            };
+            let this = match request.take() {
+                Some(request) => request,
+                None => match &repeat {
+                    Some(repeat) => repeat.request(),
+                    None => return Err(failure),
+                },
+            };
+            let at_work = AtWork::new(first.take(), &group, &target);
+            let sending = sender.try_send_request(this);
+            let error = match tokio::time::timeout(service.answer, sending).await {
+                Ok(Ok(response)) => {
+                    target.welcome();
+                    return Ok(Sent {
+                        response,
+                        group,
+                        target,
+                        sender,
+                        at_work,
+                    });
+                }
+                // It may still be at work: nobody else is asked to do the same.
+                Err(_) => return Err((Failure::TooLate, Some(group))),
+                Ok(Err(error)) => error,
+            };
+            let mut error = error;
+            let unseen = error.take_message();
+            let is_unseen = unseen.is_some();
+            request = unseen;
+            tracing::debug!(target = %target.address, error = %error.error(), is_unseen, "a target broke off");
+            group.meter.retried();
+            if is_kept {
+                // The connection had been closed meanwhile: the target itself may be well.
+                failure = (Failure::BrokenOff, Some(Arc::clone(&group)));
+                if is_unseen || repeat.is_some() {
+                    continue;
+                }
+                return Err(failure);
+            }
+            target.shun();
+            failure = (Failure::BrokenOff, Some(group));
+            if !is_unseen && repeat.is_none() {
+                return Err(failure);
+            }
+            break;
+        }
+    }
+    Err(failure)
+}
+
+/// Makes a target's answer the client's.
+fn pass_on(sent: Sent, from_client: Option<OnUpgrade>) -> Response<Answer> {
+    let Sent {
+        mut response,
+        group,
+        target,
+        mut sender,
+        at_work,
+    } = sent;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(from_client) = from_client
+    {
+        let to_target = hyper::upgrade::on(&mut response);
+        let to = response.headers().get(UPGRADE).cloned();
+        headers::strip_hop(response.headers_mut());
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(to) = to {
+            headers.insert(UPGRADE, to);
+        }
+        tokio::spawn(async move {
+            let _at_work = at_work;
+            match tokio::try_join!(from_client, to_target) {
+                Ok((client, target)) => {
+                    tunnel::carry(TokioIo::new(client), TokioIo::new(target), group).await;
+                }
+                Err(error) => tracing::debug!(%error, "an upgrade failed"),
+            }
+        });
+        return response.map(|_| Either::Right(Full::default()));
+    }
+    headers::strip_hop(response.headers_mut());
+    let carried = |body| {
+        Either::Left(Carried {
+            body,
+            _at_work: at_work,
+        })
+    };
+    let answer = response.map(carried);
+    tokio::spawn(async move {
+        // When the body has come to its end.
+        if sender.ready().await.is_ok() {
+            target.pool.put(sender);
+        }
+    });
+    answer
+}

@@ -1,0 +1,373 @@
+//! The edge itself: its listeners and its operators' socket, and an orderly end.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::admin;
+use crate::config::{Config, Listener, Protocol};
+use crate::handover::{self, Sockets};
+use crate::proxy::{self, Front};
+use crate::table::{Table, TableError};
+use crate::tcp;
+
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(30);
+/// Connections of one edge.
+const CONNECTIONS_MAX: usize = 50_000;
+/// How long accepting pauses when the process has no more files.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// Why an edge does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// A listener can't be made.
+    #[error("listener {name:?}: listen on {address}")]
+    Listen {
+        /// The listener.
+        name: String,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The operators' socket can't be made.
+    #[error("operators' socket {}", path.display())]
+    Admin {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What was kept of the last run can't be read or used.
+    #[error("what the last run left in {}: {detail}", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
+    /// The sockets of the edge that runs can't be had.
+    #[error("take over from the edge that runs")]
+    TakeOver(#[source] io::Error),
+}
+
+/// A running edge.
+#[derive(Debug)]
+pub struct Edge {
+    shared: Arc<Shared>,
+    stop: watch::Sender<Option<Instant>>,
+    tasks: JoinSet<()>,
+    handed: mpsc::Receiver<()>,
+    admin: PathBuf,
+}
+
+/// What its tasks share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub table: Table,
+    pub kept: PathBuf,
+    pub sockets: Sockets,
+    open: AtomicUsize,
+    /// One write of the kept weights at a time, in the order of the changes.
+    pub keeping: tokio::sync::Mutex<()>,
+}
+
+impl Edge {
+    /// Takes connections. With `take_over`, on the sockets of the edge that runs with the same admin
+    /// socket, which then drains and ends. Must be called in a `tokio` runtime.
+    ///
+    /// # Errors
+    /// [`EdgeError`]; nothing is changed then, and an edge that runs goes on.
+    pub async fn start(config: &Config, take_over: bool) -> Result<Self, EdgeError> {
+        let mut predecessor = None;
+        if take_over {
+            let taken = handover::take(&config.admin).await;
+            predecessor = Some(taken.map_err(EdgeError::TakeOver)?);
+        }
+        let mut inherited = predecessor
+            .as_mut()
+            .map(|predecessor| std::mem::take(&mut predecessor.listeners))
+            .unwrap_or_default();
+        let mut listeners = BTreeMap::new();
+        for listener in &config.listeners {
+            let socket = match inherited.remove(&listener.name) {
+                // One that moved to another address is a new one.
+                Some(socket) if socket.local_addr().is_ok_and(|at| at == listener.address) => {
+                    socket
+                }
+                _ => StdListener::bind(listener.address).map_err(|source| EdgeError::Listen {
+                    name: listener.name.clone(),
+                    address: listener.address,
+                    source,
+                })?,
+            };
+            let listen = |source| EdgeError::Listen {
+                name: listener.name.clone(),
+                address: listener.address,
+                source,
+            };
+            socket.set_nonblocking(true).map_err(listen)?;
+            listeners.insert(listener.name.clone(), socket);
+        }
+        let table = Table::new(config);
+        let kept = config.admin.with_extension("weights.json");
+        admin::restore(&table, &kept).map_err(|detail| EdgeError::Kept {
+            path: kept.clone(),
+            detail,
+        })?;
+        let duplicates: io::Result<BTreeMap<String, StdListener>> = listeners
+            .iter()
+            .map(|(name, socket)| Ok((name.clone(), socket.try_clone()?)))
+            .collect();
+        let shared = Arc::new(Shared {
+            table,
+            kept,
+            sockets: Sockets::new(duplicates.map_err(EdgeError::TakeOver)?),
+            open: AtomicUsize::new(0),
+            keeping: tokio::sync::Mutex::new(()),
+        });
+        let (stop, stopped) = watch::channel(None);
+        let (tell, handed) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        let admin_error = |source| EdgeError::Admin {
+            path: config.admin.clone(),
+            source,
+        };
+        let admin_socket = admin::bind(&config.admin).map_err(admin_error)?;
+        let handover_socket = admin::bind(&handover::path(&config.admin)).map_err(admin_error)?;
+        for listener in &config.listeners {
+            let socket = listeners
+                .remove(&listener.name)
+                .expect("invariant: it was made");
+            let socket = TcpListener::from_std(socket).map_err(|source| EdgeError::Listen {
+                name: listener.name.clone(),
+                address: listener.address,
+                source,
+            })?;
+            let service = shared.table.service(&listener.service);
+            let front = Arc::new(Front {
+                service: Arc::clone(service.expect("invariant: the configuration was checked")),
+                group: listener.group.clone(),
+                group_header: listener.group_header,
+            });
+            tasks.spawn(listen(
+                socket,
+                listener.clone(),
+                front,
+                Arc::clone(&shared),
+                stopped.clone(),
+            ));
+        }
+        tasks.spawn(admin::serve(
+            admin_socket,
+            Arc::clone(&shared),
+            stopped.clone(),
+        ));
+        tasks.spawn(handover::serve(
+            handover_socket,
+            Arc::clone(&shared),
+            tell,
+            stopped,
+        ));
+        if let Some(predecessor) = predecessor {
+            predecessor.release().await.map_err(EdgeError::TakeOver)?;
+        }
+        Ok(Self {
+            shared,
+            stop,
+            tasks,
+            handed,
+            admin: config.admin.clone(),
+        })
+    }
+
+    /// Its services.
+    pub fn table(&self) -> &Table {
+        &self.shared.table
+    }
+
+    /// Comes back when a next version has the sockets: it is time to [`Edge::stop`].
+    pub async fn handed_over(&mut self) {
+        if self.handed.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes no more connections and ends those that there are after their next answer, which says so.
+    /// Idle ones are closed when three quarters of `patience` are over, not at once: a request may be on
+    /// its way. After `patience` the rest is cut; how many connections that were.
+    pub async fn stop(mut self, patience: Duration) -> usize {
+        self.stop
+            .send_replace(Some(Instant::now() + patience * 3 / 4));
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let in_time = tokio::time::timeout(patience, all).await.is_ok();
+        let cut = self.shared.open.load(Relaxed);
+        if !in_time {
+            self.tasks.shutdown().await;
+        }
+        cut
+    }
+
+    /// Removes the operators' socket; not after a handover, when it is the next version's.
+    pub fn remove_sockets(admin: &Path) {
+        for path in [admin.to_path_buf(), handover::path(admin)] {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Where operators reach it.
+    pub fn admin(&self) -> &Path {
+        &self.admin
+    }
+}
+
+struct Slot(Arc<Shared>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Comes back when the edge is to stop.
+pub(crate) async fn told(stopped: &mut Stopped) {
+    let _ = stopped.wait_for(Option::is_some).await;
+}
+
+/// Whether the edge is to stop, and then when its idle connections are to end.
+pub(crate) type Stopped = watch::Receiver<Option<Instant>>;
+
+/// Takes connections until the edge stops, then waits for those it has.
+async fn listen(
+    socket: TcpListener,
+    listener: Listener,
+    front: Arc<Front>,
+    shared: Arc<Shared>,
+    mut stopped: Stopped,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = told(&mut stopped) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = socket.accept() => accepted,
+        };
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_of_the_client(&error) {
+                    tracing::warn!(listener = listener.name, %error, "no connection can be taken");
+                    tokio::time::sleep(BREATH).await;
+                }
+                continue;
+            }
+        };
+        if shared.open.fetch_add(1, Relaxed) >= CONNECTIONS_MAX {
+            shared.open.fetch_sub(1, Relaxed);
+            tracing::warn!(
+                listener = listener.name,
+                "too many connections; one is closed"
+            );
+            continue;
+        }
+        let slot = Slot(Arc::clone(&shared));
+        let front = Arc::clone(&front);
+        match listener.protocol {
+            Protocol::Http => {
+                let stopped = stopped.clone();
+                connections.spawn(async move {
+                    let _slot = slot;
+                    converse(stream, client.ip(), front, stopped).await;
+                });
+            }
+            Protocol::Tcp => {
+                connections.spawn(async move {
+                    let _slot = slot;
+                    tcp::serve(stream, &front.service, front.group.as_deref()).await;
+                });
+            }
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Comes back when idle connections are to end.
+async fn idled(stopped: &mut Stopped) {
+    told(stopped).await;
+    let until = *stopped.borrow();
+    if let Some(until) = until {
+        tokio::time::sleep_until(until.into()).await;
+    }
+}
+
+/// Serves one HTTP connection; told to stop, it ends after the request that it is at.
+async fn converse(
+    stream: TcpStream,
+    client: std::net::IpAddr,
+    front: Arc<Front>,
+    mut stopped: Stopped,
+) {
+    let _ = stream.set_nodelay(true);
+    let is_last = stopped.clone();
+    let service = service_fn(move |request| {
+        let (front, is_last) = (Arc::clone(&front), is_last.clone());
+        async move {
+            let mut answer = proxy::serve(front, client, request).await?;
+            if is_last.borrow().is_some() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = idled(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%client, %error, "a connection ended");
+    }
+}
+
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+impl From<TableError> for io::Error {
+    fn from(error: TableError) -> Self {
+        Self::other(error)
+    }
+}

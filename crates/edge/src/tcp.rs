@@ -1,0 +1,49 @@
+//! Plain TCP: a connection goes to a target as a whole.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+
+use crate::meter::Outcome;
+use crate::table::{Open, Service, Wish};
+use crate::tunnel;
+
+/// Connects a client with the first target that takes it.
+pub(crate) async fn serve(client: TcpStream, service: &Arc<Service>, group: Option<&str>) {
+    let began = Instant::now();
+    if !service.wait_while_held().await {
+        return;
+    }
+    let wish = Wish {
+        only: group,
+        rather: None,
+    };
+    let mut last = None;
+    let (route, mut first) = service.enter(wish);
+    for (group, target) in route {
+        let connecting = TcpStream::connect(target.address);
+        match tokio::time::timeout(service.connect, connecting).await {
+            Ok(Ok(stream)) => {
+                target.welcome();
+                let _ = (stream.set_nodelay(true), client.set_nodelay(true));
+                group.meter.ended(Outcome::Answered(200), began.elapsed());
+                let _open = Open::of(first.take(), &group);
+                target.busy.fetch_add(1, Relaxed);
+                tunnel::carry(client, stream, group).await;
+                target.busy.fetch_sub(1, Relaxed);
+                return;
+            }
+            _ => {
+                target.shun();
+                group.meter.retried();
+                last = Some(group);
+            }
+        }
+    }
+    if let Some(group) = last {
+        group.meter.ended(Outcome::Unreachable, began.elapsed());
+    }
+    tracing::warn!(service = service.name, "no target takes connections");
+}
