@@ -34,7 +34,10 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The service behind it.
     pub service: String,
-    /// Always this group, whatever the weights: a test listener.
+    /// A test listener: it leads to the group that has the least weight, whichever that is now.
+    #[serde(default)]
+    pub test: bool,
+    /// Always this group, whatever the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Clients may choose a group by the header `everopen-group`.
@@ -172,6 +175,9 @@ impl Config {
             {
                 return wrong("group", format!("{:?} has no {group:?}", listener.service));
             }
+            if listener.test && listener.group.is_some() {
+                return wrong("test", "it can't be a fixed group's as well".into());
+            }
             if listener.protocol == Protocol::Tcp && listener.group_header {
                 return wrong("group_header", "bytes have no headers".into());
             }
@@ -208,7 +214,7 @@ service = "api"
 name = "test"
 address = "127.0.0.1:8081"
 service = "api"
-group = "green"
+test = true
 
 [service.api.group.blue]
 targets = ["127.0.0.1:9001"]
@@ -233,7 +239,7 @@ weight = 100
     fn a_good_file_is_read() {
         let config = read(GOOD).unwrap();
         assert!(config.admin.ends_with("edge.sock") && config.admin.is_absolute());
-        assert_eq!(config.listeners[1].group.as_deref(), Some("green"));
+        assert!(config.listeners[1].test && !config.listeners[0].test);
         let api = &config.services["api"];
         assert_eq!(
             (api.groups["blue"].weight, api.groups["green"].weight),
@@ -254,8 +260,10 @@ weight = 100
             service.contains("listener \"public\": service: there is no \"app\""),
             "{service}"
         );
-        let group = mend("\"green\"", "\"red\"");
+        let group = mend("test = true", "group = \"red\"");
         assert!(group.contains("has no \"red\""), "{group}");
+        let both = mend("test = true", "test = true\ngroup = \"green\"");
+        assert!(both.contains("listener \"test\": test"), "{both}");
         let twice = mend("\"test\"", "\"public\"");
         assert!(twice.contains("another listener has it"), "{twice}");
         let none = read("listener = []\n[service]\n").unwrap_err();

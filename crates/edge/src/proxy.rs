@@ -35,6 +35,7 @@ pub(crate) type Answer = Either<Carried, Full<Bytes>>;
 pub(crate) struct Front {
     pub service: Arc<Service>,
     pub group: Option<String>,
+    pub test: bool,
     pub group_header: bool,
 }
 
@@ -199,6 +200,7 @@ pub(crate) async fn serve(
     let cookie = headers::cookie(request.headers(), COOKIE).map(str::to_string);
     let wish = Wish {
         only,
+        least: front.test && only.is_none(),
         rather: cookie.as_deref().filter(|_| service.affinity),
     };
     let upgrade = headers::upgrade(request.headers());
@@ -228,7 +230,7 @@ pub(crate) async fn serve(
     let outcome = Outcome::Answered(sent.response.status().as_u16());
     group.meter.ended(outcome, began.elapsed());
     let mut answer = pass_on(sent, from_client);
-    if only.is_some() {
+    if only.is_some() || front.test {
         let name = HeaderValue::from_str(&group.name);
         name.map(|name| answer.headers_mut().insert(headers::GROUP, name))
             .ok();

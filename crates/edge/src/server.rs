@@ -165,6 +165,7 @@ impl Edge {
             let front = Arc::new(Front {
                 service: Arc::clone(service.expect("invariant: the configuration was checked")),
                 group: listener.group.clone(),
+                test: listener.test,
                 group_header: listener.group_header,
             });
             tasks.spawn(listen(
@@ -301,7 +302,7 @@ async fn listen(
             Protocol::Tcp => {
                 connections.spawn(async move {
                     let _slot = slot;
-                    tcp::serve(stream, &front.service, front.group.as_deref()).await;
+                    tcp::serve(stream, &front).await;
                 });
             }
         }

@@ -187,6 +187,8 @@ pub(crate) type Route = Vec<(Arc<Group>, Arc<Target>)>;
 pub(crate) struct Wish<'a> {
     /// This group and no other: the listener says so, or a header that it lets clients use.
     pub only: Option<&'a str>,
+    /// The group with the least weight and no other: a test listener.
+    pub least: bool,
     /// This group, as long as it has a weight.
     pub rather: Option<&'a str>,
 }
@@ -251,6 +253,11 @@ impl Service {
         if let Some(only) = wish.only {
             let named = shares.iter().find(|share| share.group.name == only);
             return named.map(of).unwrap_or_default();
+        }
+        if wish.least {
+            let filled = shares.iter().filter(|share| !share.targets.is_empty());
+            let least = filled.min_by_key(|share| share.weight);
+            return least.map(of).unwrap_or_default();
         }
         let weighted: Vec<&Share> = shares
             .iter()

@@ -1,23 +1,25 @@
 //! Plain TCP: a connection goes to a target as a whole.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
 
 use crate::meter::Outcome;
-use crate::table::{Open, Service, Wish};
+use crate::proxy::Front;
+use crate::table::{Open, Wish};
 use crate::tunnel;
 
 /// Connects a client with the first target that takes it.
-pub(crate) async fn serve(client: TcpStream, service: &Arc<Service>, group: Option<&str>) {
+pub(crate) async fn serve(client: TcpStream, front: &Front) {
+    let service = &front.service;
     let began = Instant::now();
     if !service.wait_while_held().await {
         return;
     }
     let wish = Wish {
-        only: group,
+        only: front.group.as_deref(),
+        least: front.test,
         rather: None,
     };
     let mut last = None;

@@ -108,6 +108,13 @@ const ROOMS: &[Room] = &[
         may: &["identity"],
         outside: None,
     },
+    // It drives an edge through its operators' socket.
+    Room {
+        name: "rollout",
+        floor: 4,
+        may: &["edge"],
+        outside: None,
+    },
     Room {
         name: "gateway",
         floor: 3,

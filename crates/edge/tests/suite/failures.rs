@@ -42,9 +42,12 @@ fn nobody_there_is_said_with_a_code() {
     let (status, body) = get(place.public());
     assert_eq!(status, 503);
     assert!(body.contains("edge_unreachable"), "{body}");
-    let (status, body) = get(place.test());
-    assert_eq!(status, 503);
-    assert!(body.contains("edge_no_target"), "{body}");
+    place
+        .order("PUT", "/services/api/weights", &json!({ "green": 1 }))
+        .expect("set");
+    place
+        .order("PUT", "/services/api/groups/blue/targets", &json!([]))
+        .expect_err("somebody must be left");
 }
 
 #[test]

@@ -43,6 +43,11 @@ fn requests_go_by_weight_and_those_of_the_test_listener_to_its_group() {
         )
         .expect("shifted");
     assert_eq!(count(place.public(), 50), counts(&[("green", 50)]));
+    assert_eq!(
+        count(place.test(), 20),
+        counts(&[("blue", 20)]),
+        "the other one now"
+    );
     let status = place.operator().status().expect("status");
     let green = &status.services["api"].groups["green"];
     assert_eq!((green.weight, green.open), (1, 0));

@@ -216,15 +216,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// A public listener by weights and a test listener for green, before these targets.
+    /// A public listener by weights and a test listener, before these targets.
     pub fn new(blue: &[SocketAddr], green: &[SocketAddr], weights: (u32, u32)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let listener = |name: &str, group: Option<&str>| Listener {
+        let listener = |name: &str, test: bool| Listener {
             name: name.into(),
             address: free(),
             protocol: Protocol::Http,
             service: "api".into(),
-            group: group.map(str::to_string),
+            test,
+            group: None,
             group_header: false,
         };
         let group = |targets: &[SocketAddr], weight| Group {
@@ -242,7 +243,7 @@ impl Place {
         };
         let config = Config {
             admin: folder.path().join("edge.sock"),
-            listeners: vec![listener("public", None), listener("test", Some("green"))],
+            listeners: vec![listener("public", false), listener("test", true)],
             services: BTreeMap::from([("api".to_string(), service)]),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()

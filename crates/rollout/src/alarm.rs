@@ -1,0 +1,143 @@
+//! Alarms: the new version against the old one, as the edge counts both.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use everopen_edge::Reading;
+use tokio::process::Command;
+
+use crate::file::Alarms;
+
+/// How long an alarm's program may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn percent(reading: &Reading) -> f64 {
+    match reading.requests {
+        0 => 0.0,
+        requests => reading.failed() as f64 * 100.0 / requests as f64,
+    }
+}
+
+/// Why the new version is worse; none if it is not. Both readings are of the time in which both were
+/// asked.
+pub(crate) fn compare(alarms: &Alarms, old: &Reading, new: &Reading) -> Option<String> {
+    if new.requests < alarms.requests_min {
+        return None;
+    }
+    let (was, is) = (percent(old), percent(new));
+    if is > was + alarms.error_percent {
+        return Some(format!(
+            "{is:.2} % of {} requests failed at the new version, {was:.2} % at the old one ({} failed with 5xx, {} were taken by no target, {} were not answered)",
+            new.requests, new.server_errors, new.unreachable, new.unanswered
+        ));
+    }
+    let ratio = alarms.p99_ratio?;
+    let (was, is) = (old.latency.percentile(99.0)?, new.latency.percentile(99.0)?);
+    (is as f64 > was as f64 * ratio).then(|| {
+        format!(
+            "the 99th percentile of latency is {is} us at the new version, {was} us at the old one"
+        )
+    })
+}
+
+/// Runs an alarm's program, or a check: none if it ends with 0, else what it said.
+pub(crate) async fn run(
+    command: &[String],
+    dir: &std::path::Path,
+    patience: Duration,
+) -> Option<String> {
+    let (program, arguments) = command.split_first()?;
+    let started = Command::new(program)
+        .args(arguments)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    match tokio::time::timeout(patience, started).await {
+        Err(_) => Some(format!(
+            "{program} took longer than {} ms",
+            patience.as_millis()
+        )),
+        Ok(Err(error)) => Some(format!("{program}: {error}")),
+        Ok(Ok(output)) if output.status.success() => None,
+        Ok(Ok(output)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = if said.trim().is_empty() {
+                String::from_utf8_lossy(&output.stdout)
+            } else {
+                said
+            };
+            let said: String = said.trim().chars().take(400).collect();
+            Some(format!("{program}: {}: {said}", output.status))
+        }
+    }
+}
+
+/// Looks at all alarms once.
+pub(crate) async fn look(
+    alarms: &Alarms,
+    dir: &std::path::Path,
+    old: &Reading,
+    new: &Reading,
+) -> Option<String> {
+    if let Some(reason) = compare(alarms, old, new) {
+        return Some(reason);
+    }
+    run(alarms.command.as_deref().unwrap_or_default(), dir, PATIENCE).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(requests: u64, server_errors: u64) -> Reading {
+        Reading {
+            requests,
+            server_errors,
+            ..Reading::default()
+        }
+    }
+
+    #[test]
+    fn the_old_version_is_the_measure() {
+        let alarms = Alarms::default();
+        assert_eq!(
+            compare(&alarms, &reading(1_000, 0), &reading(19, 19)),
+            None,
+            "too few"
+        );
+        let breach = compare(&alarms, &reading(1_000, 0), &reading(100, 2)).expect("worse");
+        assert!(breach.contains("2.00 % of 100"), "{breach}");
+        // What fails at both is not the new version's fault.
+        assert_eq!(
+            compare(&alarms, &reading(1_000, 100), &reading(100, 10)),
+            None
+        );
+        assert!(compare(&alarms, &reading(0, 0), &reading(100, 2)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_program_says_why() {
+        let run = |script: &str, ms| {
+            let command = ["sh", "-c", script].map(str::to_string).to_vec();
+            async move {
+                run(
+                    &command,
+                    std::path::Path::new("."),
+                    Duration::from_millis(ms),
+                )
+                .await
+            }
+        };
+        assert_eq!(run("exit 0", 5_000).await, None);
+        let said = run("echo the queue is full >&2; exit 3", 5_000)
+            .await
+            .expect("failed");
+        assert!(
+            said.contains("the queue is full") && said.contains('3'),
+            "{said}"
+        );
+        let late = run("sleep 60", 50).await.expect("too late");
+        assert!(late.contains("longer than 50 ms"), "{late}");
+    }
+}

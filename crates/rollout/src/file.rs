@@ -1,0 +1,425 @@
+//! The file that describes a rollout.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A version of a service, and how it comes into service. Paths are taken from the folder of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The service's name at the edge.
+    pub service: String,
+    /// The version, for people and for the command.
+    pub version: String,
+    /// The edge's admin socket.
+    pub edge: PathBuf,
+    /// How a target of this version is started.
+    pub start: Start,
+    /// Looks at the new version before it gets traffic: deep health checks.
+    #[serde(default, rename = "check")]
+    pub checks: Vec<Check>,
+    /// What a client would do, on the edge's test listener.
+    #[serde(default)]
+    pub journey: Option<Journey>,
+    /// How traffic goes over.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// What makes it come back.
+    #[serde(default)]
+    pub alarms: Alarms,
+    /// What clients may notice at most.
+    #[serde(default)]
+    pub budget: Option<Budget>,
+    /// What comes after.
+    #[serde(default)]
+    pub after: After,
+}
+
+/// How a target is started. In the command and the environment `{port}`, `{version}` and `{instance}`
+/// are replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Its working directory.
+    #[serde(default = "here")]
+    pub dir: PathBuf,
+    /// Additions to its environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// How many.
+    #[serde(default = "one")]
+    pub instances: u16,
+    /// An HTTP path that answers 200 when it can serve.
+    pub ready: String,
+    /// Milliseconds until it must.
+    #[serde(default = "thirty_seconds")]
+    pub ready_ms: u64,
+    /// Milliseconds between SIGTERM and SIGKILL.
+    #[serde(default = "ten_seconds")]
+    pub stop_ms: u64,
+}
+
+/// A program that looks at one target: it ends with 0 if all is well. In its arguments `{address}` and
+/// `{port}` are replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Milliseconds that it may take; then it is killed and has failed.
+    #[serde(default = "ten_seconds")]
+    pub within_ms: u64,
+}
+
+/// A scripted client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journey {
+    /// The test listener, as `host:port`.
+    pub at: String,
+    /// What it does.
+    #[serde(rename = "step")]
+    pub steps: Vec<JourneyStep>,
+}
+
+/// A request and what is expected of its answer. `{name}` is replaced by what an earlier step captured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JourneyStep {
+    /// Its name.
+    pub name: String,
+    /// The method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// The path and query.
+    pub path: String,
+    /// Headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default)]
+    pub body: String,
+    /// The status that it must have.
+    #[serde(default = "ok")]
+    pub status: u16,
+    /// Text that its body must contain.
+    #[serde(default)]
+    pub contains: Option<String>,
+    /// Values of its JSON body (RFC 6901 pointers) that later steps use by these names.
+    #[serde(default)]
+    pub capture: BTreeMap<String, String>,
+    /// Milliseconds that it may take.
+    #[serde(default = "ten_seconds")]
+    pub within_ms: u64,
+}
+
+/// How traffic goes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Strategy {
+    /// Percent of new requests that the new version gets, step by step; the last step is all of them.
+    /// None means all at once.
+    #[serde(default)]
+    pub percent: Vec<u32>,
+    /// Milliseconds of each step, during which alarms are looked at.
+    #[serde(default)]
+    pub bake_ms: u64,
+}
+
+/// What makes it come back while traffic goes over. The old version, in the same time, is the measure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alarms {
+    /// Percentage points of failed requests above the old version's.
+    #[serde(default = "one_percent")]
+    pub error_percent: f64,
+    /// How many times the old version's 99th percentile of latency; none looks at no latency.
+    #[serde(default)]
+    pub p99_ratio: Option<f64>,
+    /// Requests of the new version in a step before percentages mean anything.
+    #[serde(default = "twenty")]
+    pub requests_min: u64,
+    /// A program that is run twice a second: when it does not end with 0, the rollout comes back.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self {
+            error_percent: one_percent(),
+            p99_ratio: None,
+            requests_min: twenty(),
+            command: None,
+        }
+    }
+}
+
+/// What clients may notice at most, by probes from outside every 20 ms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Where clients come in, as `host:port`.
+    pub at: String,
+    /// The path that is asked for.
+    pub path: String,
+    /// Probes that may fail.
+    #[serde(default)]
+    pub failed: u64,
+    /// Milliseconds between two answers that came at most.
+    #[serde(default = "one_second")]
+    pub gap_ms: u64,
+}
+
+/// What comes after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct After {
+    /// Milliseconds for which the old version is kept running, to go back to: 48 hours at most.
+    #[serde(default = "one_hour")]
+    pub warm_ms: u64,
+    /// Milliseconds that requests and connections of the old version may take to end.
+    #[serde(default = "thirty_seconds")]
+    pub drain_ms: u64,
+}
+
+impl Default for After {
+    fn default() -> Self {
+        Self {
+            warm_ms: one_hour(),
+            drain_ms: thirty_seconds(),
+        }
+    }
+}
+
+fn here() -> PathBuf {
+    ".".into()
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+const fn ok() -> u16 {
+    200
+}
+
+const fn one() -> u16 {
+    1
+}
+
+const fn twenty() -> u64 {
+    20
+}
+
+const fn one_percent() -> f64 {
+    1.0
+}
+
+const fn one_second() -> u64 {
+    1_000
+}
+
+const fn ten_seconds() -> u64 {
+    10_000
+}
+
+const fn thirty_seconds() -> u64 {
+    30_000
+}
+
+const fn one_hour() -> u64 {
+    3_600_000
+}
+
+/// The longest rollback window.
+pub const WARM_MAX_MS: u64 = 48 * 3_600_000;
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It can't be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has a key that is not known.
+    #[error("in {}: {detail}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, field and reason.
+        detail: String,
+    },
+    /// A value makes no sense.
+    #[error("in {}: {field}: {detail}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// Why not.
+        detail: String,
+    },
+}
+
+impl File {
+    /// Reads and checks a file. Relative paths in it become absolute.
+    ///
+    /// # Errors
+    /// Names the file, and the line or the field.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let read = |source| FileError::Read {
+            path: path.to_path_buf(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let mut file: Self = toml::from_str(&text).map_err(|error| FileError::Syntax {
+            path: path.to_path_buf(),
+            detail: error.to_string(),
+        })?;
+        file.check().map_err(|(field, detail)| FileError::Field {
+            path: path.to_path_buf(),
+            field,
+            detail,
+        })?;
+        let base = std::path::absolute(path.parent().unwrap_or(Path::new("."))).map_err(read)?;
+        file.edge = base.join(&file.edge);
+        file.start.dir = base.join(&file.start.dir);
+        Ok(file)
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |field: &str, detail: String| Err((field.to_string(), detail));
+        let is_name = |text: &str| {
+            let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            (1..=64).contains(&text.len()) && text.bytes().all(known) && !text.starts_with('.')
+        };
+        for (field, text) in [("service", &self.service), ("version", &self.version)] {
+            if !is_name(text) {
+                let detail = format!("{text:?} is not 1 to 64 letters, digits, `-`, `_` and `.`");
+                return wrong(field, detail);
+            }
+        }
+        if self.start.command.is_empty() {
+            return wrong("start.command", "it names no program".into());
+        }
+        if !(1..=64).contains(&self.start.instances) {
+            let detail = format!("{} is not from 1 to 64", self.start.instances);
+            return wrong("start.instances", detail);
+        }
+        if !self.start.ready.starts_with('/') {
+            return wrong("start.ready", format!("{:?} is no path", self.start.ready));
+        }
+        if let Some(check) = self.checks.iter().find(|check| check.command.is_empty()) {
+            return wrong(
+                &format!("check {:?}: command", check.name),
+                "it names no program".into(),
+            );
+        }
+        let mut before = 0;
+        for percent in &self.strategy.percent {
+            if *percent <= before || *percent > 100 {
+                let detail = format!(
+                    "{percent} after {before}: each is above the one before and at most 100"
+                );
+                return wrong("strategy.percent", detail);
+            }
+            before = *percent;
+        }
+        if !(0.0..=100.0).contains(&self.alarms.error_percent) {
+            let detail = format!("{} is not from 0 to 100", self.alarms.error_percent);
+            return wrong("alarms.error_percent", detail);
+        }
+        if self.after.warm_ms > WARM_MAX_MS {
+            return wrong(
+                "after.warm_ms",
+                format!("{} is above {WARM_MAX_MS} (48 hours)", self.after.warm_ms),
+            );
+        }
+        for (field, value, most) in [
+            ("start.ready_ms", self.start.ready_ms, 3_600_000),
+            ("start.stop_ms", self.start.stop_ms, 600_000),
+            ("strategy.bake_ms", self.strategy.bake_ms, WARM_MAX_MS),
+            ("after.drain_ms", self.after.drain_ms, 3_600_000),
+        ] {
+            if value > most {
+                return wrong(field, format!("{value} is above {most}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+service = "greeter"
+version = "2"
+edge = "edge.sock"
+
+[start]
+command = ["python3", "server.py", "{port}"]
+ready = "/health"
+
+[strategy]
+percent = [10, 50]
+bake_ms = 100
+"#;
+
+    fn read(text: &str) -> Result<File, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rollout.toml");
+        std::fs::write(&path, text).unwrap();
+        File::read(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_short_file_is_enough() {
+        let file = read(GOOD).unwrap();
+        assert!(file.edge.is_absolute() && file.start.dir.is_absolute());
+        assert_eq!((file.start.instances, file.after.warm_ms), (1, 3_600_000));
+        assert!(file.journey.is_none() && file.checks.is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_line_field_and_reason() {
+        for (from, to, found) in [
+            ("percent", "per_cent", vec!["line 11", "per_cent"]),
+            ("\"2\"", "2", vec!["line 3", "version", "string"]),
+            ("\"2\"", "\"a/b\"", vec!["version", "a/b"]),
+            (
+                "[10, 50]",
+                "[50, 10]",
+                vec!["strategy.percent", "10 after 50"],
+            ),
+            ("[10, 50]", "[101]", vec!["strategy.percent", "101 after 0"]),
+            ("\"/health\"", "\"health\"", vec!["start.ready", "no path"]),
+            (
+                "[\"python3\", \"server.py\", \"{port}\"]",
+                "[]",
+                vec!["start.command", "no program"],
+            ),
+            ("bake_ms = 100", "bake_ms = -1", vec!["line 12", "bake_ms"]),
+        ] {
+            let error = read(&GOOD.replace(from, to)).unwrap_err();
+            for part in found {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+        let long = format!("{GOOD}\n[after]\nwarm_ms = 172800001\n");
+        assert!(read(&long).unwrap_err().contains("48 hours"));
+    }
+}

@@ -1,0 +1,160 @@
+//! From a file and what is in service to steps: a pure function, so that a dry run shows exactly what
+//! will be done.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::file::File;
+
+/// What is known of a service before a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The group that has the weight, and the version that it runs as far as is known; none if nobody
+    /// serves.
+    pub serving: Option<(String, Option<String>)>,
+    /// The other group's name, and the version that is still kept in it.
+    pub other: (String, Option<String>),
+}
+
+/// What is to be done. It does not change once it is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its name: time and version.
+    pub id: String,
+    /// The file that it was made of.
+    pub file: File,
+    /// The group that serves now; none at the first rollout.
+    pub from: Option<String>,
+    /// The version in it.
+    pub from_version: Option<String>,
+    /// The group that is to serve.
+    pub to: String,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step. Each may be done again after it was begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// What an earlier rollout kept in the group is ended: to go back to it is no longer possible.
+    Retire {
+        /// Its version.
+        version: Option<String>,
+    },
+    /// The new version's processes are started.
+    Start {
+        /// How many.
+        instances: u16,
+    },
+    /// Each of them answers its readiness path.
+    Ready,
+    /// The edge learns of them; only its test listener leads there.
+    Register,
+    /// A deep health check of each.
+    Check {
+        /// Which.
+        name: String,
+    },
+    /// A scripted client on the test listener.
+    Journey,
+    /// So many percent of new requests go to the new version.
+    Shift {
+        /// Percent.
+        percent: u32,
+    },
+    /// Alarms are looked at for a while.
+    Bake {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// What the old version still does comes to its end; its tunnels are cut.
+    Drain,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retire {
+                version: Some(version),
+            } => write!(f, "end version {version}, which was kept to go back to"),
+            Self::Retire { version: None } => write!(f, "empty the group"),
+            Self::Start { instances: 1 } => write!(f, "start one process"),
+            Self::Start { instances } => write!(f, "start {instances} processes"),
+            Self::Ready => write!(f, "wait until it is ready"),
+            Self::Register => write!(f, "make it known to the edge, without traffic"),
+            Self::Check { name } => write!(f, "check {name}"),
+            Self::Journey => write!(f, "journey on the test listener"),
+            Self::Shift { percent } => write!(f, "{percent} % of new requests"),
+            Self::Bake { ms } => write!(f, "watch alarms for {:.1} s", *ms as f64 / 1_000.0),
+            Self::Drain => write!(f, "let the old version end what it does"),
+        }
+    }
+}
+
+impl Step {
+    /// What clients notice of it if all goes well.
+    pub fn effect(&self) -> &'static str {
+        match self {
+            Self::Shift { .. } => "new requests move, open ones stay",
+            Self::Drain => "long connections are closed at its end",
+            Self::Journey | Self::Check { .. } => "none; the new version works",
+            _ => "none",
+        }
+    }
+}
+
+/// Makes the plan. `id` names it.
+pub fn plan(file: &File, inventory: &Inventory, id: &str) -> Plan {
+    let mut steps = Vec::new();
+    let (to, kept) = &inventory.other;
+    if kept.is_some() {
+        steps.push(Step::Retire {
+            version: kept.clone(),
+        });
+    }
+    steps.push(Step::Start {
+        instances: file.start.instances,
+    });
+    steps.push(Step::Ready);
+    steps.push(Step::Register);
+    let checks = file.checks.iter();
+    steps.extend(checks.map(|check| Step::Check {
+        name: check.name.clone(),
+    }));
+    if file.journey.is_some() {
+        steps.push(Step::Journey);
+    }
+    let is_first = inventory.serving.is_none();
+    // Where nobody serves there is nobody to share with.
+    let percents = file.strategy.percent.iter().filter(|_| !is_first);
+    for percent in percents.filter(|percent| **percent < 100) {
+        steps.push(Step::Shift { percent: *percent });
+        if file.strategy.bake_ms > 0 {
+            steps.push(Step::Bake {
+                ms: file.strategy.bake_ms,
+            });
+        }
+    }
+    steps.push(Step::Shift { percent: 100 });
+    if !is_first {
+        if file.strategy.bake_ms > 0 {
+            steps.push(Step::Bake {
+                ms: file.strategy.bake_ms,
+            });
+        }
+        steps.push(Step::Drain);
+    }
+    Plan {
+        id: id.to_string(),
+        file: file.clone(),
+        from: inventory.serving.as_ref().map(|(group, _)| group.clone()),
+        from_version: inventory
+            .serving
+            .as_ref()
+            .and_then(|(_, version)| version.clone()),
+        to: to.clone(),
+        steps,
+    }
+}

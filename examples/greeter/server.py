@@ -1,0 +1,55 @@
+"""A service in a few lines of the standard library: what a user's own service might be.
+
+    server.py PORT VERSION [slow|broken|never-ready|crash]
+
+The last word makes it misbehave, so that a rollout can be seen to come back.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PORT, VERSION = int(sys.argv[1]), sys.argv[2]
+MANNER = sys.argv[3] if len(sys.argv) > 3 else ""
+
+
+class Greeter(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/health":
+            return self.answer(503 if MANNER == "never-ready" else 200, {"version": VERSION})
+        if MANNER == "broken":
+            return self.answer(500, {"error": "this version is broken"})
+        if MANNER == "slow":
+            time.sleep(0.1)
+        self.answer(200, {"greeting": f"hello from version {VERSION}", "version": VERSION})
+
+    def answer(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+server = Server(("127.0.0.1", PORT), Greeter)
+# Requests that are under way are answered before it ends.
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+if MANNER == "crash":
+    threading.Timer(1.0, lambda: os._exit(7)).start()
+print(f"version {VERSION} on port {PORT}", flush=True)
+server.serve_forever()
