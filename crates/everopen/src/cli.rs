@@ -21,6 +21,10 @@ pub enum Command {
     Node(Process),
     /// Run one gateway
     Gateway(Process),
+    /// Run the front of services: routes to blue and green groups of targets
+    Edge(crate::edge::Arguments),
+    /// Replace a service behind an edge while its clients keep working
+    Rollout(crate::rollout::Arguments),
     /// Look at a cluster of replicas and change it
     Cluster(crate::cluster::Cluster),
     /// Run this program's rules over a live log, beside the replicas, and report the first event

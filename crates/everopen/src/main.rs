@@ -7,12 +7,14 @@ mod admin;
 mod cli;
 mod cluster;
 mod config;
+mod edge;
 mod gateway;
 mod log;
 mod member;
 mod node;
 mod progress;
 mod replay;
+mod rollout;
 mod shadow;
 mod sim;
 mod telemetry;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         cli::Command::Up(args) => up::run(args),
         cli::Command::Node(args) => node::run(args),
         cli::Command::Gateway(args) => gateway::run(args),
+        cli::Command::Edge(args) => edge::run(args),
+        cli::Command::Rollout(args) => rollout::run(args),
         cli::Command::Cluster(args) => cluster::run(args),
         cli::Command::Shadow(args) => shadow::run(args),
         cli::Command::Sim(args) => sim::perform(args),

@@ -293,7 +293,10 @@ impl File {
             field,
             detail,
         })?;
-        let base = std::path::absolute(path.parent().unwrap_or(Path::new("."))).map_err(read)?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let base = std::path::absolute(folder.unwrap_or(Path::new("."))).map_err(read)?;
         file.edge = base.join(&file.edge);
         file.start.dir = base.join(&file.start.dir);
         Ok(file)

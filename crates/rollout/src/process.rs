@@ -182,11 +182,11 @@ pub(crate) fn end(rollout: &str, patience: Duration) -> io::Result<usize> {
             if is_late {
                 tracing::warn!(instance = process.instance, "does not end and is killed");
                 process.signal(Signal::KILL);
-            } else if leads_session(process.pid) || !someone_leads {
-                if !asked.contains(&process.pid) {
-                    asked.push(process.pid);
-                    process.signal(Signal::TERM);
-                }
+            } else if (leads_session(process.pid) || !someone_leads)
+                && !asked.contains(&process.pid)
+            {
+                asked.push(process.pid);
+                process.signal(Signal::TERM);
             }
         }
         std::thread::sleep(LOOK);

@@ -1,0 +1,324 @@
+//! `everopen rollout`: plans, progress and history on the terminal.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use everopen_edge::admin::Client;
+use everopen_rollout::execute::{self, By, Ended};
+use everopen_rollout::file::File;
+use everopen_rollout::journal::{self, Entry, Line, Outcome};
+use everopen_rollout::plan::{Plan, plan};
+use everopen_rollout::state::{Folder, State, now_ms};
+
+use crate::cli::LogFormat;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Where plans, journals and logs are kept
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "everopen-rollouts",
+        env = "EVEROPEN_ROLLOUTS",
+        global = true
+    )]
+    root: PathBuf,
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT", default_value = "", global = true)]
+    why: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show what would be done, and do nothing
+    Plan {
+        /// The version's file
+        file: PathBuf,
+    },
+    /// Do it
+    Apply {
+        /// The version's file
+        file: PathBuf,
+    },
+    /// Show what is in service, what can be gone back to, and what is under way
+    Status {
+        /// The service
+        service: String,
+        /// The edge's admin socket, for weights and counts
+        #[arg(long, value_name = "SOCKET")]
+        edge: Option<PathBuf>,
+    },
+    /// Let a rollout wait before its next step
+    Pause {
+        /// The service
+        service: String,
+    },
+    /// Go on with a rollout that was paused or cut off
+    Resume {
+        /// The service
+        service: String,
+    },
+    /// Go back to the version before, or take back the rollout that was cut off
+    Rollback {
+        /// The service
+        service: String,
+    },
+    /// Show what was done, by whom, and why
+    History {
+        /// The service
+        service: String,
+        /// With every step
+        #[arg(long)]
+        steps: bool,
+    },
+}
+
+/// Performs the command.
+///
+/// # Errors
+/// It was refused, or the rollout came back to the old version.
+pub fn run(args: &Arguments) -> Result<()> {
+    crate::telemetry::start(LogFormat::Text, false)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .context("start the controller's threads")?;
+    let root = args.root.as_path();
+    let by = By {
+        who: user(),
+        why: args.why.clone(),
+    };
+    match &args.what {
+        What::Plan { file } => {
+            let plan = make(root, file)?;
+            show(&plan);
+            say!();
+            say!("Nothing has changed. `everopen rollout apply` does this.");
+            Ok(())
+        }
+        What::Apply { file } => {
+            let plan = make(root, file)?;
+            show(&plan);
+            say!();
+            let count = plan.steps.len();
+            let mut tell = |line: &Line| tell(line, count);
+            end(&runtime.block_on(execute::apply(root, plan, &by, &mut tell))?)
+        }
+        What::Status { service, edge } => status(root, service, edge.as_deref()),
+        What::Pause { service } => {
+            let id = execute::pause(root, service)?;
+            say!(
+                "rollout {id} waits before its next step; `everopen rollout resume {service}` lets it go on"
+            );
+            Ok(())
+        }
+        What::Resume { service } => {
+            if let Some(id) = running(root, service)? {
+                // Its controller waits, and sees that the pause has ended.
+                let _ = std::fs::remove_file(root.join(service).join(&id).join("pause"));
+                say!("rollout {id} goes on");
+                return Ok(());
+            }
+            let mut tell = |line: &Line| tell(line, 0);
+            end(&runtime.block_on(execute::resume(root, service, false, &by, &mut tell))?)
+        }
+        What::Rollback { service } => {
+            let mut tell = |line: &Line| tell(line, 0);
+            let back = execute::rollback(root, service, &by, &mut tell);
+            let ended = runtime.block_on(back)?;
+            say!();
+            say!("the version before serves again");
+            if ended.outcome == Outcome::Back {
+                say!("`everopen rollout rollback {service}` goes forth again, while both run");
+            }
+            Ok(())
+        }
+        What::History { service, steps } => history(root, service, *steps),
+    }
+}
+
+fn user() -> String {
+    std::env::var("USER").unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+fn make(root: &Path, file: &Path) -> Result<Plan> {
+    let file = File::read(file)?;
+    let inventory = execute::inventory(root, &file)?;
+    let id = format!("{}-{}", now_ms(), file.version);
+    Ok(plan(&file, &inventory, &id))
+}
+
+fn show(plan: &Plan) {
+    let from = match (&plan.from, &plan.from_version) {
+        (Some(group), Some(version)) => format!("version {version} in {group}"),
+        (Some(group), None) => format!("{group}, whose version is not known"),
+        _ => "nothing".to_string(),
+    };
+    say!("service  {}", plan.file.service);
+    say!("now      {from}");
+    say!("then     version {} in {}", plan.file.version, plan.to);
+    say!();
+    say!("{:>4}  {:<52}  what clients notice", "step", "what");
+    for (at, step) in plan.steps.iter().enumerate() {
+        say!("{:>4}  {:<52}  {}", at + 1, step.to_string(), step.effect());
+    }
+}
+
+fn tell(line: &Line, count: usize) {
+    let of = |step: usize| match count {
+        0 => format!("{:>2}", step + 1),
+        count => format!("{:>2}/{count}", step + 1),
+    };
+    match &line.entry {
+        Entry::Opened { .. } => {}
+        Entry::Begun { step, text } => say!("{}  {text} ...", of(*step)),
+        Entry::Done { step, evidence } => say!("{}  done: {evidence}", of(*step)),
+        Entry::Failed { step, reason } => say!("{}  FAILED: {reason}", of(*step)),
+        Entry::Undoing { text } => say!("back   {text}"),
+        Entry::Ended { .. } => {}
+    }
+}
+
+fn end(ended: &Ended) -> Result<()> {
+    say!();
+    say!("noticed from outside: {}", ended.noticed);
+    match (ended.outcome, &ended.reason) {
+        (Outcome::New, _) => {
+            say!("the new version serves");
+            Ok(())
+        }
+        (_, reason) => bail!(
+            "the old version serves, as before: {}",
+            reason.as_deref().unwrap_or("it was taken back")
+        ),
+    }
+}
+
+/// The rollout whose controller is at work.
+fn running(root: &Path, service: &str) -> Result<Option<String>> {
+    let state = Folder::peek(root, service)?;
+    match (state.under_way, Folder::open(root, service)) {
+        (Some(id), Err(_)) => Ok(Some(id)),
+        _ => Ok(None),
+    }
+}
+
+/// Milliseconds as people read them.
+fn span(ms: u64) -> String {
+    match ms / 1_000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+    }
+}
+
+fn status(root: &Path, service: &str, edge: Option<&Path>) -> Result<()> {
+    let state: State = Folder::peek(root, service)?;
+    if state == State::default() && !root.join(service).exists() {
+        bail!(
+            "nothing is known of a service {service:?} in {}",
+            root.display()
+        );
+    }
+    for (group, running) in &state.groups {
+        say!(
+            "{group:<8} version {} (rollout {})",
+            running.version,
+            running.rollout
+        );
+    }
+    match &state.back {
+        Some((group, until)) if *until > now_ms() => {
+            say!("back     to {group}, for {} more", span(until - now_ms()));
+        }
+        Some((group, _)) => say!("back     to {group}, as long as it is kept (the window is over)"),
+        None => say!("back     there is nothing to go back to"),
+    }
+    match (&state.under_way, running(root, service)?) {
+        (Some(id), Some(_)) => say!("now      rollout {id} is under way"),
+        (Some(id), None) => say!("now      rollout {id} was CUT OFF: resume it, or roll it back"),
+        (None, _) => say!("now      nothing is under way"),
+    }
+    if let Some(id) = &state.under_way {
+        let lines = journal::read(&root.join(service).join(id).join("journal.jsonl"))?;
+        for line in lines.iter().rev().take(4).rev() {
+            tell(line, 0);
+        }
+    }
+    let Some(edge) = edge else { return Ok(()) };
+    let status = Client::new(edge).status().context("ask the edge")?;
+    let found = status.services.get(service);
+    let found = found.with_context(|| format!("the edge has no service {service:?}"))?;
+    say!();
+    say!(
+        "{:<8} {:>6} {:>7} {:>9} {:>6} {:>7} {:>10}  targets",
+        "group",
+        "weight",
+        "open",
+        "requests",
+        "failed",
+        "retries",
+        "p99 us"
+    );
+    for (name, group) in &found.groups {
+        let reading = &group.reading;
+        let targets: Vec<String> = group.targets.iter().map(ToString::to_string).collect();
+        say!(
+            "{name:<8} {:>6} {:>7} {:>9} {:>6} {:>7} {:>10}  {}",
+            group.weight,
+            group.open,
+            reading.requests,
+            reading.failed(),
+            reading.retries,
+            reading.latency.percentile(99.0).unwrap_or(0),
+            targets.join(" ")
+        );
+    }
+    Ok(())
+}
+
+fn history(root: &Path, service: &str, steps: bool) -> Result<()> {
+    let rollouts = Folder::rollouts(root, service)
+        .with_context(|| format!("read the rollouts of {service}"))?;
+    for path in rollouts {
+        let id = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let lines = journal::read(&path.join("journal.jsonl")).unwrap_or_default();
+        let first = lines.first().map_or(0, |line| line.at_ms);
+        let took = lines.last().map_or(0, |line| line.at_ms - first);
+        let outcome = lines.iter().rev().find_map(|line| match &line.entry {
+            Entry::Ended { outcome, .. } => Some(match outcome {
+                Outcome::New => "the new version serves",
+                Outcome::Old => "came back to the old version",
+                Outcome::Back => "was rolled back",
+            }),
+            _ => None,
+        });
+        say!(
+            "{id}  {}  {}",
+            outcome.unwrap_or("was not ended"),
+            span(Duration::from_millis(took).as_millis() as u64)
+        );
+        for line in &lines {
+            let at = line.at_ms - first;
+            match &line.entry {
+                Entry::Opened { who, why } => say!("    {at:>8} ms  {who}: {why:?}"),
+                Entry::Failed { reason, .. } => say!("    {at:>8} ms  failed: {reason}"),
+                Entry::Begun { text, .. } if steps => say!("    {at:>8} ms  {text}"),
+                Entry::Done { evidence, .. } if steps => say!("    {at:>8} ms    {evidence}"),
+                Entry::Undoing { text } if steps => say!("    {at:>8} ms  back: {text}"),
+                Entry::Ended { noticed, .. } if steps => say!("    {at:>8} ms  noticed: {noticed}"),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}

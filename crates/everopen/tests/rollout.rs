@@ -1,0 +1,296 @@
+//! The program as front and as controller: real processes, killed at bad moments, while clients of a
+//! service in another language go on.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_everopen");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[track_caller]
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// The example, with ports of its own.
+struct Example {
+    folder: tempfile::TempDir,
+    public: SocketAddr,
+}
+
+impl Example {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (public, test) = (free(), free());
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/greeter");
+        for file in std::fs::read_dir(example).expect("the example").flatten() {
+            let text = std::fs::read_to_string(file.path()).expect("read");
+            let text = text
+                .replace("127.0.0.1:8080", &public.to_string())
+                .replace("127.0.0.1:8081", &test.to_string());
+            std::fs::write(folder.path().join(file.file_name()), text).expect("written");
+        }
+        Self { folder, public }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn edge(&self, more: &[&str]) -> Child {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("edge.log"));
+        let child = self
+            .command(&["edge", "--config", "edge.toml", "--drain", "4"])
+            .args(more)
+            .stderr(log.expect("a log"))
+            .spawn()
+            .expect("start the edge");
+        until("the edge takes connections", || {
+            TcpStream::connect(self.public).is_ok()
+        });
+        child
+    }
+
+    /// Runs `everopen rollout`: its output, and whether it succeeded.
+    fn rollout(&self, arguments: &[&str]) -> (bool, String) {
+        let output = self
+            .command(&["rollout"])
+            .args(arguments)
+            .output()
+            .expect("run");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (
+            output.status.success(),
+            text + &String::from_utf8_lossy(&output.stderr),
+        )
+    }
+
+    fn done(&self, arguments: &[&str]) -> String {
+        let (success, text) = self.rollout(arguments);
+        assert!(success, "{text}");
+        text
+    }
+
+    fn ask(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(self.public).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: greeter\r\nconnection: close\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (_, version) = answer.split_once("\"version\": \"")?;
+        answer
+            .starts_with("HTTP/1.1 200")
+            .then(|| version.split('"').next().map(str::to_string))?
+    }
+
+    fn versions(&self) -> BTreeSet<String> {
+        (0..20)
+            .map(|_| self.ask().unwrap_or_else(|| "none".into()))
+            .collect()
+    }
+
+    #[track_caller]
+    fn only(&self, version: &str) {
+        assert_eq!(self.versions(), BTreeSet::from([version.to_string()]));
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // What the rollouts started belongs to nobody else.
+        let folder = self.folder.path().display().to_string();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let is_ours = std::fs::read_link(entry.path().join("cwd"))
+                .is_ok_and(|cwd| cwd.display().to_string().starts_with(&folder));
+            if is_ours {
+                let pid = entry.file_name();
+                let _ = Command::new("kill").arg("-KILL").arg(pid).status();
+            }
+        }
+    }
+}
+
+/// Clients without pause.
+struct Load {
+    stop: Arc<AtomicBool>,
+    counts: Arc<[AtomicU64; 2]>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(example: &Arc<Example>) -> Self {
+        let (stop, counts): (Arc<AtomicBool>, Arc<[AtomicU64; 2]>) = Default::default();
+        let threads = (0..2)
+            .map(|_| {
+                let (example, stop, counts) =
+                    (Arc::clone(example), Arc::clone(&stop), Arc::clone(&counts));
+                std::thread::spawn(move || {
+                    while !stop.load(SeqCst) {
+                        counts[usize::from(example.ask().is_none())].fetch_add(1, SeqCst);
+                    }
+                })
+            })
+            .collect();
+        Self {
+            stop,
+            counts,
+            threads,
+        }
+    }
+
+    fn served(&self) -> u64 {
+        self.counts[0].load(SeqCst)
+    }
+
+    #[track_caller]
+    fn end_without_failure(self) {
+        self.stop.store(true, SeqCst);
+        for thread in self.threads {
+            thread.join().expect("a client");
+        }
+        let (served, failed) = (self.counts[0].load(SeqCst), self.counts[1].load(SeqCst));
+        assert_eq!(failed, 0, "of {served}");
+        assert!(served > 50, "{served}");
+    }
+}
+
+#[test]
+fn the_example_is_rolled_out_and_back_whoever_is_killed() {
+    let example = Arc::new(Example::new());
+    let mut edge = example.edge(&[]);
+    let shown = example.done(&["plan", "v1.toml"]);
+    assert!(
+        shown.contains("start 2 processes") && shown.contains("Nothing has changed"),
+        "{shown}"
+    );
+    example.done(&["apply", "v1.toml"]);
+    example.only("1");
+    let load = Load::start(&example);
+
+    // The controller is killed while two versions share the traffic.
+    let mut controller = example
+        .command(&["rollout", "apply", "v2.toml", "--why", "the next one"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start");
+    until("both versions answer", || example.versions().len() == 2);
+    controller.kill().expect("kill");
+    controller.wait().expect("it is gone");
+    let status = example.done(&["status", "greeter", "--edge", "edge.sock"]);
+    assert!(status.contains("was CUT OFF"), "{status}");
+    let (_, refused) = example.rollout(&["apply", "v2.toml"]);
+    assert!(refused.contains("both groups have a weight"), "{refused}");
+    let resumed = example.done(&["resume", "greeter"]);
+    assert!(resumed.contains("the new version serves"), "{resumed}");
+    example.only("2");
+
+    // One that is broken never meets a client.
+    let (success, said) = example.rollout(&["apply", "v3-broken.toml"]);
+    assert!(
+        !success && said.contains("status 500, expected 200"),
+        "{said}"
+    );
+    example.only("2");
+    load.end_without_failure();
+
+    // The edge is killed and goes on with what it was told.
+    edge.kill().expect("kill");
+    edge.wait().expect("it is gone");
+    let mut edge = example.edge(&[]);
+    example.only("2");
+    example.done(&["apply", "v1.toml"]);
+    let back = example.done(&["rollback", "greeter", "--why", "that was too early"]);
+    assert!(back.contains("the version before serves again"), "{back}");
+    example.only("2");
+    let history = example.done(&["history", "greeter", "--steps"]);
+    for part in [
+        "the next one",
+        "that was too early",
+        "was rolled back",
+        "came back to the old version",
+    ] {
+        assert!(history.contains(part), "{part}: {history}");
+    }
+    edge.kill().expect("kill");
+    edge.wait().expect("it is gone");
+}
+
+#[test]
+fn an_edge_replaces_itself_under_load() {
+    let example = Arc::new(Example::new());
+    let mut edge = example.edge(&[]);
+    example.done(&["apply", "v1.toml"]);
+    let load = Load::start(&example);
+    for _ in 0..3 {
+        let before = load.served();
+        until("clients are served", || load.served() > before + 30);
+        let next = example.edge(&["--take-over"]);
+        let ended = edge.wait().expect("the old one ends by itself");
+        assert!(ended.success(), "{ended}");
+        edge = next;
+    }
+    let before = load.served();
+    until("clients are served", || load.served() > before + 30);
+    load.end_without_failure();
+    // The operators' socket is the last one's.
+    let status = example.done(&["status", "greeter", "--edge", "edge.sock"]);
+    assert!(
+        status.contains("blue        100") || status.contains("blue"),
+        "{status}"
+    );
+    edge.kill().expect("kill");
+    edge.wait().expect("it is gone");
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_place() {
+    let example = Example::new();
+    let text = std::fs::read_to_string(example.path("v2.toml")).expect("read");
+    for (from, to, found) in [
+        (
+            "percent = [10, 50]",
+            "percent = [50, 10]",
+            "strategy.percent: 10 after 50",
+        ),
+        ("bake_ms = 2000", "bake = 2000", "unknown field `bake`"),
+        (
+            "edge = \"edge.sock\"",
+            "edge = \"nobody.sock\"",
+            "ask the edge",
+        ),
+    ] {
+        std::fs::write(example.path("bad.toml"), text.replace(from, to)).expect("written");
+        let (success, said) = example.rollout(&["plan", "bad.toml"]);
+        assert!(!success && said.contains(found), "{said}");
+    }
+}
