@@ -145,6 +145,8 @@ const ROOMS: &[Room] = &[
             "replica",
             "sim",
             "client",
+            "edge",
+            "rollout",
             "gateway",
         ],
         outside: None,
