@@ -26,7 +26,7 @@ class Greeter(BaseHTTPRequestHandler):
         if MANNER == "broken":
             return self.answer(500, {"error": "this version is broken"})
         if MANNER == "slow":
-            time.sleep(0.1)
+            time.sleep(0.5)
         self.answer(200, {"greeting": f"hello from version {VERSION}", "version": VERSION})
 
     def answer(self, status, value):
