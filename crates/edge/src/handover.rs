@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{
@@ -37,18 +37,28 @@ pub(crate) fn path(admin: &Path) -> PathBuf {
 
 /// The listening sockets of this edge, for its next version.
 #[derive(Debug)]
-pub(crate) struct Sockets(BTreeMap<String, TcpListener>);
+pub(crate) struct Sockets(Mutex<BTreeMap<String, TcpListener>>);
 
 impl Sockets {
     pub fn new(sockets: BTreeMap<String, TcpListener>) -> Self {
-        Self(sockets)
+        Self(Mutex::new(sockets))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, TcpListener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of them: an address is free only when nobody has its socket any more.
+    pub fn close(&self) {
+        self.lock().clear();
     }
 
     fn send(&self, to: &UnixStream) -> io::Result<()> {
-        let names: Vec<&String> = self.0.keys().take(SOCKETS_MAX).collect();
+        let all = self.lock();
+        let names: Vec<&String> = all.keys().take(SOCKETS_MAX).collect();
         let text = serde_json::to_vec(&names)?;
         let sockets: Vec<BorrowedFd<'_>> =
-            self.0.values().take(SOCKETS_MAX).map(AsFd::as_fd).collect();
+            all.values().take(SOCKETS_MAX).map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !control.push(SendAncillaryMessage::ScmRights(&sockets)) {

@@ -223,6 +223,7 @@ impl Edge {
         if !in_time {
             self.tasks.shutdown().await;
         }
+        self.shared.sockets.close();
         cut
     }
 

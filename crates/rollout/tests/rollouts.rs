@@ -20,8 +20,12 @@ use everopen_rollout::state::Folder;
 const SERVICE: &str = "greeter";
 
 fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    use std::hash::{BuildHasher, RandomState};
+    // Below the range from which the system gives ports to outgoing connections.
+    let drawn = (0u16..).map(|at| 10_000 + (RandomState::new().hash_one(at) % 5_000) as u16);
+    let mut addresses = drawn.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    addresses.find(is_free).expect("a free port")
 }
 
 /// An edge, and a folder for its service's rollouts.
