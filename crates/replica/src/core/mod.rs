@@ -70,7 +70,7 @@ impl Config {
             entry_requests_max: 4_096,
             uncommitted_bytes_max: 16 << 20,
             snapshot_every_bytes: 64 << 20,
-            log_keep_bytes: 128 << 20,
+            log_keep_bytes: 32 << 20,
         }
     }
 }

@@ -9,7 +9,7 @@ use everopen_domain::Timestamp;
 use crate::state::AppliedEntry;
 
 /// Bytes of recent entries kept for followers that come or come back.
-const RING_BYTES: usize = 64 << 20;
+const RING_BYTES: usize = 32 << 20;
 /// What an entry costs beside its events.
 const OVERHEAD: usize = 64;
 
