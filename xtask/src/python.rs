@@ -74,6 +74,11 @@ struct Interpreter {
     version: String,
 }
 
+/// Makes sure that there is an interpreter; tests of services in another language start it themselves.
+pub fn ensure() -> Result<()> {
+    interpreter().map(drop)
+}
+
 fn interpreter() -> Result<Interpreter> {
     if let Some(found) = find() {
         return Ok(found);

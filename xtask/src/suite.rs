@@ -192,6 +192,7 @@ fn unit(options: &Options) -> Result<Outcome> {
     if let Err(error) = packages::ensure(&[packages::IPROUTE]) {
         println!("    {}: {error:#}", packages::IPROUTE.name);
     }
+    python::ensure()?;
     let mut command = workspace::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])?;
     lengthen(&mut command, options);
     counted(command.args(&options.rest))

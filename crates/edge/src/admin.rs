@@ -6,6 +6,7 @@
 //! | `PUT /services/{service}/weights` | `{"blue": 90, "green": 10}`: all at once |
 //! | `PUT /services/{service}/groups/{group}/targets` | `["127.0.0.1:9001"]` |
 //! | `POST /services/{service}/groups/{group}/drain` | `{"ms": 30000}`: waits; answers `{"left": 0}` |
+//! | `POST /services/{service}/groups/{group}/empty` | no weight and no targets, even if nobody is left |
 //! | `POST /services/{service}/hold` | `{"ms": 500}`: new requests wait, at most so long |
 //! | `POST /services/{service}/resume` | they are served |
 //!
@@ -188,6 +189,12 @@ async fn act(shared: &Shared, request: Request<Incoming>) -> Result<Value, Refus
                 .set_targets(service, group, &targets)
                 .map_err(refused)?;
             tracing::info!(service, group, ?targets, "targets");
+            keep_all(shared)
+        }
+        (&Method::POST, ["services", service, "groups", group, "empty"]) => {
+            let _one = shared.keeping.lock().await;
+            table.empty(service, group).map_err(refused)?;
+            tracing::info!(service, group, "is empty");
             keep_all(shared)
         }
         (&Method::POST, ["services", service, "groups", group, "drain"]) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The settings of an edge. Paths are taken from the folder of the file.
@@ -130,27 +131,37 @@ pub enum ConfigError {
     },
 }
 
+/// Reads a file and checks what it says; `check` names a field and what is wrong with it.
+///
+/// # Errors
+/// Names the file, and the line or the field.
+pub fn read<T: DeserializeOwned>(
+    path: &Path,
+    check: impl FnOnce(&T) -> Result<(), (String, String)>,
+) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let read: T = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_path_buf(),
+        detail: error.to_string(),
+    })?;
+    check(&read).map_err(|(field, detail)| ConfigError::Field {
+        path: path.to_path_buf(),
+        field,
+        detail,
+    })?;
+    Ok(read)
+}
+
 impl Config {
     /// Reads and checks a file. Relative paths in it become absolute.
     ///
     /// # Errors
     /// Names the file, and the line or the field.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-            path: path.to_path_buf(),
-            detail: error.to_string(),
-        })?;
-        config
-            .check()
-            .map_err(|(field, detail)| ConfigError::Field {
-                path: path.to_path_buf(),
-                field,
-                detail,
-            })?;
+        let mut config: Self = read(path, Self::check)?;
         let base = path.parent().unwrap_or(Path::new("."));
         config.admin = base.join(&config.admin);
         Ok(config)

@@ -423,6 +423,23 @@ impl Table {
         })
     }
 
+    /// Takes a group out of service whole, its weight and its targets, even if nobody is left then: what
+    /// answers at its addresses next may be something else.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn empty(&self, service: &str, group: &str) -> Result<(), TableError> {
+        self.group(service, group)?;
+        let service = self.service(service)?;
+        let _one = service.changing.lock();
+        let mut shares = service.shares().as_ref().clone();
+        for share in shares.iter_mut().filter(|share| share.group.name == group) {
+            (share.weight, share.targets) = (0, Vec::new());
+        }
+        service.set_shares(shares);
+        Ok(())
+    }
+
     fn change(&self, name: &str, change: impl Fn(&mut Share)) -> Result<(), TableError> {
         let service = self.service(name)?;
         let takes = |shares: &[Share]| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use everopen_edge::config::{self, ConfigError};
 use serde::{Deserialize, Serialize};
 
 /// A version of a service, and how it comes into service. Paths are taken from the folder of the file.
@@ -241,62 +242,21 @@ const fn one_hour() -> u64 {
 /// The longest rollback window.
 pub const WARM_MAX_MS: u64 = 48 * 3_600_000;
 
-/// What is wrong with a file.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It can't be read.
-    #[error("read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is no TOML, or has a key that is not known.
-    #[error("in {}: {detail}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, field and reason.
-        detail: String,
-    },
-    /// A value makes no sense.
-    #[error("in {}: {field}: {detail}", path.display())]
-    Field {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: String,
-        /// Why not.
-        detail: String,
-    },
-}
-
 impl File {
     /// Reads and checks a file. Relative paths in it become absolute.
     ///
     /// # Errors
     /// Names the file, and the line or the field.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
-        let read = |source| FileError::Read {
-            path: path.to_path_buf(),
-            source,
-        };
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let mut file: Self = toml::from_str(&text).map_err(|error| FileError::Syntax {
-            path: path.to_path_buf(),
-            detail: error.to_string(),
-        })?;
-        file.check().map_err(|(field, detail)| FileError::Field {
-            path: path.to_path_buf(),
-            field,
-            detail,
-        })?;
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let mut file: Self = config::read(path, Self::check)?;
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let base = std::path::absolute(folder.unwrap_or(Path::new("."))).map_err(read)?;
+        let base = std::path::absolute(folder.unwrap_or(Path::new(".")));
+        let base = base.map_err(|source| ConfigError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
         file.edge = base.join(&file.edge);
         file.start.dir = base.join(&file.start.dir);
         Ok(file)

@@ -19,3 +19,4 @@ mod meter;
 pub mod plan;
 mod process;
 pub mod state;
+mod steps;

@@ -567,6 +567,55 @@ fn a_controller_that_is_killed_while_it_writes_goes_on() {
 }
 
 #[test]
+fn a_first_version_that_is_taken_back_leaves_no_address_behind() {
+    let place = Place::new();
+    // It has all the traffic, and only the last word is missing.
+    let file = place.file("1", "", "");
+    let lines = place.plan(&file).steps.len() * 2 + 1;
+    assert!(is_cut_off_after(&place, &file, lines));
+    place.only("1");
+    assert_eq!(
+        place.resume(true).expect("taken back").outcome,
+        Outcome::Old
+    );
+    let status = place.edge.as_ref().expect("an edge").table().status();
+    let blue = &status[SERVICE].groups["blue"];
+    assert_eq!((blue.weight, blue.targets.len()), (0, 0));
+    assert_eq!(place.running(None), 0);
+    place.bring("2");
+}
+
+#[test]
+fn a_paused_rollout_waits_before_its_next_step() {
+    let place = Place::new();
+    let root = place.root();
+    let plan = place.plan(&place.file("1", "", ""));
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let (place, root) = (&place, &root);
+        scope.spawn(move || {
+            told.recv().expect("it is paused");
+            assert_eq!(place.running(None), 0, "nothing was started yet");
+            // The controller is there and goes on; nobody else may.
+            let refused = place.resume(false).expect_err("it is at work").to_string();
+            assert!(refused.contains("open the service's folder"), "{refused}");
+        });
+        let mut pause = |line: &journal::Line| {
+            if matches!(line.entry, Entry::Opened { .. }) {
+                execute::pause(root, SERVICE).expect("paused");
+                tell.send(()).expect("somebody waits");
+            }
+        };
+        let by = By::default();
+        let applied = place
+            .runtime
+            .block_on(async { execute::apply(root, plan, &by, &mut pause).await });
+        assert_eq!(applied.expect("applied").outcome, Outcome::New);
+    });
+    place.only("1");
+}
+
+#[test]
 fn an_edge_that_is_started_again_in_between_goes_on_with_the_weights() {
     let mut place = Place::new();
     place.bring("1");

@@ -1,0 +1,268 @@
+//! The steps of a plan, one by one. Each may be done again after it was begun, or had ended.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use everopen_edge::Reading;
+use everopen_edge::admin::Status;
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use crate::execute::{Controller, EDGE, READY_LOOK};
+use crate::journey::fill;
+use crate::meter::Meter;
+use crate::plan::Step;
+use crate::process::{self, Process};
+use crate::state::State;
+use crate::{alarm, http, journey};
+
+/// Between two looks at alarms.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long one readiness request may take.
+const READY: Duration = Duration::from_secs(2);
+
+impl Controller<'_> {
+    fn processes(&self) -> Result<Vec<Process>, String> {
+        process::find(&self.plan.id).map_err(|error| format!("look for processes: {error}"))
+    }
+
+    /// All instances, if all of them run.
+    fn all_run(&self) -> Result<Vec<Process>, String> {
+        let processes = self.processes()?;
+        let wanted = self.plan.file.start.instances;
+        let gone = (0..wanted).find(|instance| !processes.iter().any(|p| p.instance == *instance));
+        match gone {
+            None => Ok(processes),
+            Some(gone) => Err(format!(
+                "instance {gone} has ended; its log ends with: {}",
+                self.log_of(gone)
+            )),
+        }
+    }
+
+    fn log_of(&self, instance: u16) -> String {
+        let path = self.path.join(format!("instance-{instance}.log"));
+        let text = std::fs::read(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+    }
+
+    pub(crate) async fn perform(&mut self, step: &Step) -> Result<String, String> {
+        match step {
+            Step::Retire { .. } => self.retire(),
+            Step::Start { instances } => self.start(*instances),
+            Step::Ready => self.ready().await,
+            Step::Register => self.register(),
+            Step::Check { name } => self.check(name).await,
+            Step::Journey => {
+                let journey = self.plan.file.journey.as_ref();
+                let steps = journey::run(journey.ok_or("the plan has no journey")?).await?;
+                Ok(format!("{steps} steps"))
+            }
+            Step::Shift { percent } => self.shift(*percent).await,
+            Step::Bake { ms } => self.bake(Duration::from_millis(*ms)).await,
+            Step::Drain => self.drain(),
+        }
+    }
+
+    fn retire(&mut self) -> Result<String, String> {
+        let to = self.plan.to.clone();
+        let text = |error: io::Error| error.to_string();
+        self.order("PUT", "weights", &json!({ to.as_str(): 0 }))
+            .map_err(text)?;
+        self.order("PUT", &format!("groups/{to}/targets"), &json!([]))
+            .map_err(text)?;
+        let mut state: State = self.folder.state().map_err(text)?;
+        let mut count = 0;
+        if let Some(running) = state.groups.get(&to) {
+            let patience = Duration::from_millis(running.stop_ms);
+            count = block_in_place(|| process::end(&running.rollout, patience)).map_err(text)?;
+        }
+        state.groups.remove(&to);
+        state.back = None;
+        self.folder.set_state(&state).map_err(text)?;
+        Ok(format!("{count} processes ended"))
+    }
+
+    fn start(&mut self, instances: u16) -> Result<String, String> {
+        let running = self.processes()?;
+        let mut given: Vec<u16> = running.iter().map(|process| process.port).collect();
+        for instance in (0..instances).filter(|at| !running.iter().any(|p| p.instance == *at)) {
+            let (start, version) = (&self.plan.file.start, &self.plan.file.version);
+            let started =
+                process::start(start, version, &self.plan.id, instance, &given, &self.path);
+            given.push(started.map_err(|error| error.to_string())?);
+        }
+        Ok(format!(
+            "{instances} started, logs in {}",
+            self.path.display()
+        ))
+    }
+
+    async fn ready(&self) -> Result<String, String> {
+        let began = Instant::now();
+        let start = &self.plan.file.start;
+        let deadline = began + Duration::from_millis(start.ready_ms);
+        // A process is not there in the same moment in which it was started.
+        let grace = began + Duration::from_millis(500);
+        loop {
+            let (processes, missing) = match self.all_run() {
+                Ok(processes) => (processes, None),
+                Err(missing) => (Vec::new(), Some(missing)),
+            };
+            if let Some(missing) = &missing
+                && Instant::now() > grace
+            {
+                return Err(missing.clone());
+            }
+            let mut last = missing.unwrap_or_default();
+            let mut count = 0;
+            for process in &processes {
+                match http::get(&process.address().to_string(), &start.ready, READY).await {
+                    Ok(answer) if answer.status == 200 => count += 1,
+                    Ok(answer) => last = format!("{} answers {}", start.ready, answer.status),
+                    Err(error) => last = format!("{}: {error}", start.ready),
+                }
+            }
+            if !processes.is_empty() && count == processes.len() {
+                return Ok(format!("after {} ms", began.elapsed().as_millis()));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not ready within {} ms: {last}", start.ready_ms));
+            }
+            tokio::time::sleep(READY_LOOK).await;
+        }
+    }
+
+    fn register(&mut self) -> Result<String, String> {
+        let text = |error: io::Error| error.to_string();
+        let to = self.plan.to.clone();
+        let targets: Vec<String> = self
+            .all_run()?
+            .iter()
+            .map(|p| p.address().to_string())
+            .collect();
+        // First no weight, then targets: nobody is sent there yet.
+        self.order("PUT", "weights", &json!({ to.as_str(): 0 }))
+            .map_err(text)?;
+        self.order("PUT", &format!("groups/{to}/targets"), &json!(targets))
+            .map_err(text)?;
+        Ok(format!("{to}: {}", targets.join(", ")))
+    }
+
+    async fn check(&self, name: &str) -> Result<String, String> {
+        let file = &self.plan.file;
+        let check = file.checks.iter().find(|check| check.name == name);
+        let check = check.ok_or("the plan has no such check")?;
+        let processes = self.all_run()?;
+        for process in &processes {
+            let values = BTreeMap::from([
+                ("address".to_string(), process.address().to_string()),
+                ("port".to_string(), process.port.to_string()),
+            ]);
+            let command: Vec<String> = check
+                .command
+                .iter()
+                .map(|part| fill(part, &values))
+                .collect();
+            let patience = Duration::from_millis(check.within_ms);
+            if let Some(said) = alarm::run(&command, &file.start.dir, patience).await {
+                return Err(format!(
+                    "check {name} of instance {}: {said}",
+                    process.instance
+                ));
+            }
+        }
+        Ok(format!("{} instances", processes.len()))
+    }
+
+    async fn shift(&mut self, percent: u32) -> Result<String, String> {
+        // Never onto one that is not there any more.
+        for process in self.all_run()? {
+            let address = process.address().to_string();
+            let answer = http::get(&address, &self.plan.file.start.ready, READY).await;
+            if !answer.as_ref().is_ok_and(|answer| answer.status == 200) {
+                let instance = process.instance;
+                return Err(format!(
+                    "instance {instance} is not ready any more: {answer:?}"
+                ));
+            }
+        }
+        if self.before.is_none() {
+            self.before = block_in_place(|| self.edge.status()).ok();
+        }
+        let to = self.plan.to.as_str();
+        let weights = match &self.plan.from {
+            Some(from) => json!({ from.as_str(): 100 - percent, to: percent }),
+            None => json!({ to: percent }),
+        };
+        self.order("PUT", "weights", &weights)
+            .map_err(|error| error.to_string())?;
+        Ok(weights.to_string())
+    }
+
+    fn readings(&self) -> Result<(Reading, Reading), String> {
+        let status = block_in_place(|| self.edge.status())
+            .map_err(|error| format!("ask the edge: {error}"))?;
+        let of = |status: &Status, group: &str| {
+            let service = status.services.get(&self.plan.file.service);
+            let group = service.and_then(|service| service.groups.get(group));
+            group.map(|group| group.reading.clone()).unwrap_or_default()
+        };
+        let from = self.plan.from.as_deref().unwrap_or_default();
+        let mut old = of(&status, from);
+        if let Some(before) = &self.before {
+            old = old.since(&of(before, from));
+        }
+        Ok((old, of(&status, &self.plan.to)))
+    }
+
+    async fn bake(&mut self, time: Duration) -> Result<String, String> {
+        if self.before.is_none() {
+            self.before = block_in_place(|| self.edge.status()).ok();
+        }
+        let (_, begun) = self.readings()?;
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(LOOK)).await;
+            self.wait_while_paused().await;
+            self.all_run()?;
+            if let Some(breach) = self.meter.as_ref().and_then(Meter::breach) {
+                return Err(breach);
+            }
+            let (old, new) = self.readings()?;
+            let new = new.since(&begun);
+            let file = &self.plan.file;
+            if let Some(reason) = alarm::look(&file.alarms, &file.start.dir, &old, &new).await {
+                return Err(reason);
+            }
+            if Instant::now() >= deadline {
+                let p99 = new.latency.percentile(99.0).unwrap_or(0);
+                return Ok(format!(
+                    "{} requests, {} failed, p99 {p99} us; the old version {} requests, {} failed, p99 {} us",
+                    new.requests,
+                    new.failed(),
+                    old.requests,
+                    old.failed(),
+                    old.latency.percentile(99.0).unwrap_or(0),
+                ));
+            }
+        }
+    }
+
+    fn drain(&self) -> Result<String, String> {
+        let from = self.plan.from.as_deref().unwrap_or_default();
+        let ms = self.plan.file.after.drain_ms;
+        let path = format!("/services/{}/groups/{from}/drain", self.plan.file.service);
+        let patience = Duration::from_millis(ms) + EDGE;
+        let drained = block_in_place(|| {
+            self.edge
+                .call("POST", &path, &json!({ "ms": ms }), patience)
+        });
+        let drained = drained.map_err(|error| error.to_string())?;
+        Ok(format!("{} were cut", drained["left"]))
+    }
+}
