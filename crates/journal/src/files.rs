@@ -2,10 +2,10 @@
 use crate::config::Durability;
 use crate::error::Error;
 use crate::format;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) const RESERVED: &str = "next.reserved";
 const LOCK: &str = "lock";
 const ZEROS: usize = 1 << 20;
+/// What direct writes want of place, length and memory: the largest that disks ask for.
+const ALIGNMENT: usize = 4096;
 /// Dirty bytes after which a zero fill syncs, so that a commit never waits for all of it at once.
 const FILL_SYNC_BYTES: u64 = 8 << 20;
 
@@ -156,7 +158,7 @@ impl Dir {
                 Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
                 Err(e) => return Err(e.into()),
             }
-            self.fill_zeros(&file, 0, bytes, stop)?;
+            self.fill_unused(&file, bytes, stop)?;
             if self.durability == Durability::Fsync {
                 file.sync_all()?;
                 File::open(&self.path)?.sync_all()?;
@@ -171,7 +173,11 @@ impl Dir {
 
     /// Writes zeros over `from..to`.
     pub fn fill_zeros(&self, file: &File, from: u64, to: u64, stop: &AtomicBool) -> io::Result<()> {
-        let zeros = vec![0; ZEROS.min(to.saturating_sub(from) as usize)];
+        let wanted = to.saturating_sub(from).min(ZEROS as u64) as usize;
+        // Direct writes want their memory aligned as the file is.
+        let zeros = vec![0; wanted + ALIGNMENT];
+        let start = zeros.as_ptr().align_offset(ALIGNMENT);
+        let zeros = &zeros[start..start + wanted];
         let (mut at, mut dirty) = (from, 0);
         while at < to {
             if stop.load(Ordering::Relaxed) {
@@ -187,6 +193,31 @@ impl Dir {
             }
         }
         Ok(())
+    }
+
+    /// Fills a file that nobody uses yet, past the page cache where the file system lets it: what is
+    /// there only to be overwritten need not be copied into memory first, nor drive out of it what
+    /// is read.
+    fn fill_unused(&self, file: &File, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+        let aligned = bytes - bytes % ALIGNMENT as u64;
+        if self.durability == Durability::Memory || aligned == 0 {
+            return self.fill_zeros(file, 0, bytes, stop);
+        }
+        let direct = OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlags::DIRECT.bits() as i32)
+            .open(self.path.join(RESERVED));
+        let from = match direct {
+            Ok(direct) => match self.fill_zeros(&direct, 0, aligned, stop) {
+                Ok(()) => aligned,
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => 0,
+                Err(e) => return Err(e),
+            },
+            // A file system without direct writes.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => 0,
+            Err(e) => return Err(e),
+        };
+        self.fill_zeros(file, from, bytes, stop)
     }
 }
 

@@ -271,7 +271,11 @@ impl Journal {
         self.buffer[..HEADER_BYTES].copy_from_slice(&header.encode(self.current.first_index, at));
         self.buffer.extend_from_slice(&format::trailer(self.digest));
         let bytes = header.frame_bytes();
-        self.buffer.resize(bytes as usize, 0);
+        // On to the end of the block that the mark after it lies in: the system need not read a block
+        // that is written whole, nor one that it wrote before.
+        let end = (at + bytes + HEADER_BYTES as u64).next_multiple_of(BLOCK_BYTES);
+        let end = end.min(self.current.bytes);
+        self.buffer.resize((end - at) as usize, 0);
         self.current.file.write_all_at(&self.buffer, at)?;
         self.dir.sync_data(&self.current.file)?;
         self.current.end += bytes;
