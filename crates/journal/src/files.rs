@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) const RESERVED: &str = "next.reserved";
 const LOCK: &str = "lock";
 const ZEROS: usize = 1 << 20;
-/// What direct writes want of place, length and memory: the largest that disks ask for.
-const ALIGNMENT: usize = 4096;
+/// Direct writes want place, length and memory to be multiples of the disk's block. Segments are.
+const ALIGNMENT: usize = format::BLOCK_BYTES as usize;
 /// Dirty bytes after which a zero fill syncs, so that a commit never waits for all of it at once.
 const FILL_SYNC_BYTES: u64 = 8 << 20;
 
@@ -158,7 +158,7 @@ impl Dir {
                 Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
                 Err(e) => return Err(e.into()),
             }
-            self.fill_unused(&file, bytes, stop)?;
+            self.fill_reserved(&file, bytes, stop)?;
             if self.durability == Durability::Fsync {
                 file.sync_all()?;
                 File::open(&self.path)?.sync_all()?;
@@ -195,29 +195,22 @@ impl Dir {
         Ok(())
     }
 
-    /// Fills a file that nobody uses yet, past the page cache where the file system lets it: what is
-    /// there only to be overwritten need not be copied into memory first, nor drive out of it what
-    /// is read.
-    fn fill_unused(&self, file: &File, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
-        let aligned = bytes - bytes % ALIGNMENT as u64;
-        if self.durability == Durability::Memory || aligned == 0 {
-            return self.fill_zeros(file, 0, bytes, stop);
+    /// Fills the reserved file, past the page cache where the file system lets it: what is there only to
+    /// be overwritten need not be copied into memory first, nor drive out of it what is read.
+    fn fill_reserved(&self, file: &File, bytes: u64, stop: &AtomicBool) -> io::Result<()> {
+        if self.durability == Durability::Fsync {
+            let direct = OpenOptions::new()
+                .write(true)
+                .custom_flags(OFlags::DIRECT.bits() as i32)
+                .open(self.path.join(RESERVED))
+                .and_then(|direct| self.fill_zeros(&direct, 0, bytes, stop));
+            match direct {
+                // A file system without direct writes, or a disk with larger blocks.
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {}
+                done => return done,
+            }
         }
-        let direct = OpenOptions::new()
-            .write(true)
-            .custom_flags(OFlags::DIRECT.bits() as i32)
-            .open(self.path.join(RESERVED));
-        let from = match direct {
-            Ok(direct) => match self.fill_zeros(&direct, 0, aligned, stop) {
-                Ok(()) => aligned,
-                Err(e) if e.kind() == io::ErrorKind::InvalidInput => 0,
-                Err(e) => return Err(e),
-            },
-            // A file system without direct writes.
-            Err(e) if e.kind() == io::ErrorKind::InvalidInput => 0,
-            Err(e) => return Err(e),
-        };
-        self.fill_zeros(file, from, bytes, stop)
+        self.fill_zeros(file, 0, bytes, stop)
     }
 }
 
