@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+
+use everopen_testkit::free_address;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_everopen");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,15 +25,6 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn free() -> SocketAddr {
-    use std::hash::{BuildHasher, RandomState};
-    // Below the range from which the system gives ports to outgoing connections.
-    let drawn = (0u16..).map(|at| 10_000 + (RandomState::new().hash_one(at) % 5_000) as u16);
-    let mut addresses = drawn.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
-    addresses.find(is_free).expect("a free port")
-}
-
 /// The example, with ports of its own.
 struct Example {
     folder: tempfile::TempDir,
@@ -41,7 +34,7 @@ struct Example {
 impl Example {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (public, test) = (free(), free());
+        let (public, test) = (free_address(), free_address());
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/greeter");
         for file in std::fs::read_dir(example).expect("the example").flatten() {
             let text = std::fs::read_to_string(file.path()).expect("read");

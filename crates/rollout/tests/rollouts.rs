@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,17 +16,9 @@ use everopen_rollout::file::File;
 use everopen_rollout::journal::{self, Entry, Outcome};
 use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::Folder;
+use everopen_testkit::free_address;
 
 const SERVICE: &str = "greeter";
-
-fn free() -> SocketAddr {
-    use std::hash::{BuildHasher, RandomState};
-    // Below the range from which the system gives ports to outgoing connections.
-    let drawn = (0u16..).map(|at| 10_000 + (RandomState::new().hash_one(at) % 5_000) as u16);
-    let mut addresses = drawn.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
-    addresses.find(is_free).expect("a free port")
-}
 
 /// An edge, and a folder for its service's rollouts.
 struct Place {
@@ -41,7 +33,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (public, test) = (free(), free());
+        let (public, test) = (free_address(), free_address());
         let listener = |name: &str, address, test| Listener {
             name: name.into(),
             address,

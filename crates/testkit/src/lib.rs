@@ -5,7 +5,7 @@
 //! OBW1 workload, checks against its published totals, interleaved runs, latencies, instruction
 //! and allocation counts) is here. Systems that answer later are loaded by [`load`], and figures are
 //! held to limits by [`Bound`]. Histories of what clients saw while systems failed are held to
-//! [`linear`].
+//! [`linear`]. [`free_address`] is for servers that tests start.
 //!
 //! ```no_run
 //! use everopen_testkit::{Args, CountingAllocator, Floor, bench};
@@ -28,6 +28,7 @@ mod instructions;
 pub mod linear;
 pub mod load;
 mod machine;
+mod ports;
 mod report;
 mod timing;
 
@@ -36,5 +37,6 @@ pub use bench::{Args, Engine, MakeEngine, bench};
 pub use bound::{Bound, Side, Verdict};
 pub use floor::Floor;
 pub use machine::{Machine, file_system};
+pub use ports::free_address;
 pub use report::{Report, Row, Spread};
 pub use timing::{Latency, Timed, latencies, thread_cpu_ns, timer_cost_ns};

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use everopen_testkit::free_address;
 use serde_json::json;
 
-use super::support::{Client, Manner, Place, Server, count, free, get};
+use super::support::{Client, Manner, Place, Server, count, get};
 
 #[test]
 fn a_dead_target_costs_no_request() {
     let live = Server::start("live");
-    let place = Place::new(&[free(), live.address, free()], &[], (1, 0));
+    let place = Place::new(&[free_address(), live.address, free_address()], &[], (1, 0));
     let _edge = place.start();
     assert_eq!(count(place.public(), 60)["live"], 60);
     // Nor does a group that is dead as a whole, as long as another one has a weight.
@@ -17,7 +18,7 @@ fn a_dead_target_costs_no_request() {
         .order(
             "PUT",
             "/services/api/groups/green/targets",
-            &json!([free()]),
+            &json!([free_address()]),
         )
         .expect("set");
     place
@@ -37,7 +38,7 @@ fn a_dead_target_costs_no_request() {
 
 #[test]
 fn nobody_there_is_said_with_a_code() {
-    let place = Place::new(&[free()], &[], (1, 0));
+    let place = Place::new(&[free_address()], &[], (1, 0));
     let _edge = place.start();
     let (status, body) = get(place.public());
     assert_eq!(status, 503);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use everopen_edge::config::{Config, Group, Listener, Protocol, Service};
 use everopen_edge::{Edge, admin};
+use everopen_testkit::free_address;
 use serde_json::Value;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -202,16 +203,6 @@ pub fn count(address: SocketAddr, requests: usize) -> BTreeMap<String, usize> {
     counts
 }
 
-/// A free address.
-pub fn free() -> SocketAddr {
-    use std::hash::{BuildHasher, RandomState};
-    // Below the range from which the system gives ports to outgoing connections.
-    let drawn = (0u16..).map(|at| 10_000 + (RandomState::new().hash_one(at) % 5_000) as u16);
-    let mut addresses = drawn.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
-    addresses.find(is_free).expect("a free port")
-}
-
 /// A file and the runtime in which its edge runs.
 pub struct Place {
     _folder: tempfile::TempDir,
@@ -225,7 +216,7 @@ impl Place {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = |name: &str, test: bool| Listener {
             name: name.into(),
-            address: free(),
+            address: free_address(),
             protocol: Protocol::Http,
             service: "api".into(),
             test,
