@@ -27,6 +27,6 @@ mod tcp;
 mod tunnel;
 
 pub use config::Config;
-pub use meter::{Latency, Meter, Reading};
+pub use meter::{Latency, Meter, Outcome, Reading};
 pub use server::{Edge, EdgeError};
 pub use table::{GroupStatus, ServiceStatus, Table, TableError};

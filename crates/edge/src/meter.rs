@@ -37,7 +37,7 @@ impl Default for Meter {
 
 /// What became of a request that was sent to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It was answered, with this status.
     Answered(u16),
     /// No target took it.
@@ -68,7 +68,8 @@ impl Meter {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn ended(&self, outcome: Outcome, took: Duration) {
+    /// Counts a request that has ended.
+    pub fn ended(&self, outcome: Outcome, took: Duration) {
         self.requests.fetch_add(1, Relaxed);
         match outcome {
             Outcome::Answered(status) if status < 500 => {}
@@ -153,6 +154,14 @@ impl Latency {
         });
         at.map(highest)
     }
+
+    /// How many took longer than that, in microseconds; those that may have, by their bucket, count.
+    pub fn slower(&self, than: u64) -> u64 {
+        let all = self.0.iter().enumerate();
+        all.filter(|(at, _)| highest(*at) > than)
+            .map(|(_, count)| count)
+            .sum()
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +182,12 @@ mod tests {
                 "{percent}: {found}"
             );
         }
+        let latency = reading.latency;
+        let p99 = latency.percentile(99.0).unwrap();
+        assert!(latency.slower(p99) <= 100 && latency.slower(p99 - 1) > 100);
+        assert_eq!((latency.slower(0), latency.slower(20_000)), (10_000, 0));
         assert_eq!(Reading::default().latency.percentile(50.0), None);
+        assert_eq!(Reading::default().latency.slower(0), 0);
     }
 
     #[test]

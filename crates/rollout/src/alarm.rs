@@ -33,11 +33,24 @@ pub(crate) fn compare(alarms: &Alarms, old: &Reading, new: &Reading) -> Option<S
     }
     let ratio = alarms.p99_ratio?;
     let (was, is) = (old.latency.percentile(99.0)?, new.latency.percentile(99.0)?);
-    (is as f64 > was as f64 * ratio).then(|| {
+    let limit = (was as f64 * ratio) as u64;
+    let slow = new.latency.slower(limit);
+    (slow as f64 > slow_at_most(new.requests)).then(|| {
         format!(
-            "the 99th percentile of latency is {is} us at the new version, {was} us at the old one"
+            "the 99th percentile of latency is {is} us at the new version, {was} us at the old one; {slow} of {} requests took more than {ratio} times that",
+            new.requests
         )
     })
+}
+
+/// How many of these requests may be slower than a limit that one in a hundred exceeds: with a few
+/// hundred requests the 99th percentile itself is one or two of them, and a moment in which the machine
+/// was busy would take back a good version.
+fn slow_at_most(requests: u64) -> f64 {
+    const SHARE: f64 = 0.01;
+    const DEVIATIONS: f64 = 3.0;
+    let expected = requests as f64 * SHARE;
+    expected + DEVIATIONS * (expected * (1.0 - SHARE)).sqrt()
 }
 
 /// Runs an alarm's program, or a check: none if it ends with 0, else what it said.
@@ -89,6 +102,7 @@ pub(crate) async fn look(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use everopen_edge::{Meter, Outcome};
 
     fn reading(requests: u64, server_errors: u64) -> Reading {
         Reading {
@@ -114,6 +128,39 @@ mod tests {
             None
         );
         assert!(compare(&alarms, &reading(0, 0), &reading(100, 2)).is_some());
+    }
+
+    /// A hundred fast requests at the old version, and so many of either kind at the new one.
+    fn latencies(fast: u64, slow: u64) -> Option<String> {
+        let taken = |requests: [(u64, u64); 2]| {
+            let meter = Meter::default();
+            for (count, ms) in requests {
+                let took = Duration::from_millis(ms);
+                (0..count).for_each(|_| meter.ended(Outcome::Answered(200), took));
+            }
+            meter.read()
+        };
+        let alarms = Alarms {
+            p99_ratio: Some(5.0),
+            ..Alarms::default()
+        };
+        compare(
+            &alarms,
+            &taken([(100, 1), (0, 0)]),
+            &taken([(fast, 1), (slow, 100)]),
+        )
+    }
+
+    #[test]
+    fn latency_is_compared_as_far_as_so_few_requests_tell() {
+        for (fast, slow) in [(20, 0), (19, 1), (99, 1), (97, 3), (9_890, 110)] {
+            assert_eq!(latencies(fast, slow), None, "{slow} of {}", fast + slow);
+        }
+        for (fast, slow) in [(0, 20), (16, 4), (90, 10), (9_800, 200)] {
+            let breach = latencies(fast, slow).expect("slower");
+            let said = format!("{slow} of {} requests", fast + slow);
+            assert!(breach.contains(&said), "{breach}");
+        }
     }
 
     #[tokio::test]
