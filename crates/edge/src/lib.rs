@@ -16,12 +16,14 @@
 
 pub mod admin;
 pub mod config;
+mod group;
 pub mod handover;
 mod headers;
 mod meter;
 mod pool;
 mod proxy;
 mod server;
+mod service;
 mod table;
 mod tcp;
 mod tunnel;

@@ -16,10 +16,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use crate::group::{Group, Open, Target};
 use crate::headers;
 use crate::meter::Outcome;
 use crate::pool::{Outgoing, Sender};
-use crate::table::{Group, Open, Route, Service, Target, Wish};
+use crate::service::{Route, Service, Wish};
 use crate::tunnel;
 
 /// Targets that are tried for one request at most.

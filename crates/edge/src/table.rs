@@ -1,25 +1,18 @@
-//! Which target a request goes to.
+//! The services of an edge, and what operators change about them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{Relaxed, SeqCst},
-};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
 
 use crate::config;
-use crate::meter::{Meter, Reading};
-use crate::pool::Pool;
+use crate::group::{Share, Target};
+use crate::meter::Reading;
+use crate::service::Service;
 
-/// How long a target that could not be reached is only asked when no other is left.
-const SHUNNED: Duration = Duration::from_secs(1);
-/// Requests that may wait while a service is held.
-pub const HELD_MAX: usize = 10_000;
 /// The longest hold.
 pub const HOLD_MAX: Duration = Duration::from_secs(60);
 
@@ -43,282 +36,6 @@ pub enum TableError {
     /// It would be too long.
     #[error("a hold is at most {} s", HOLD_MAX.as_secs())]
     Hold,
-}
-
-/// One target.
-#[derive(Debug)]
-pub(crate) struct Target {
-    pub address: SocketAddr,
-    pub pool: Pool,
-    /// Requests that it works on.
-    pub busy: AtomicUsize,
-    shunned_until: Mutex<Option<Instant>>,
-}
-
-impl Target {
-    fn new(address: SocketAddr) -> Arc<Self> {
-        Arc::new(Self {
-            address,
-            pool: Pool::new(address),
-            busy: AtomicUsize::new(0),
-            shunned_until: Mutex::new(None),
-        })
-    }
-
-    fn shunned(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.shunned_until
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    pub fn shun(&self) {
-        *self.shunned() = Some(Instant::now() + SHUNNED);
-    }
-
-    pub fn welcome(&self) {
-        *self.shunned() = None;
-    }
-
-    fn is_shunned(&self) -> bool {
-        self.shunned().is_some_and(|until| until > Instant::now())
-    }
-}
-
-/// A group of targets of one version.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub name: String,
-    pub meter: Meter,
-    /// Requests and tunnels under way.
-    pub open: AtomicUsize,
-    /// Somebody waits until none is.
-    pub idle: Notify,
-    /// Ends the tunnels of this group, when it changes.
-    pub cut: watch::Sender<u64>,
-    next: AtomicUsize,
-}
-
-impl Group {
-    fn new(name: &str) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.to_string(),
-            meter: Meter::default(),
-            open: AtomicUsize::new(0),
-            idle: Notify::new(),
-            cut: watch::Sender::new(0),
-            next: AtomicUsize::new(0),
-        })
-    }
-}
-
-/// Something that is under way in a group.
-#[derive(Debug)]
-pub(crate) struct Open(Arc<Group>);
-
-impl Open {
-    pub fn new(group: &Arc<Group>) -> Self {
-        group.open.fetch_add(1, SeqCst);
-        Self(Arc::clone(group))
-    }
-}
-
-impl Open {
-    /// This one if it is of that group, else one of it.
-    pub fn of(this: Option<Self>, group: &Arc<Group>) -> Self {
-        this.filter(|open| Arc::ptr_eq(&open.0, group))
-            .unwrap_or_else(|| Self::new(group))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, SeqCst) == 1 {
-            self.0.idle.notify_waiters();
-        }
-    }
-}
-
-/// A group, its weight and its targets now.
-#[derive(Clone, Debug)]
-pub(crate) struct Share {
-    pub group: Arc<Group>,
-    pub weight: u32,
-    pub targets: Vec<Arc<Target>>,
-}
-
-impl Share {
-    /// The targets in the order in which they are to be tried: those that can be reached first, the
-    /// least busy first.
-    fn candidates(&self) -> Vec<Arc<Target>> {
-        let from = self.group.next.fetch_add(1, Relaxed);
-        let count = self.targets.len();
-        let mut all: Vec<Arc<Target>> = (0..count)
-            .map(|at| Arc::clone(&self.targets[(from.wrapping_add(at)) % count]))
-            .collect();
-        all.sort_by_key(|target| (target.is_shunned(), target.busy.load(Relaxed)));
-        all
-    }
-}
-
-/// A service.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub name: String,
-    pub answer: Duration,
-    pub connect: Duration,
-    pub affinity: bool,
-    shares: RwLock<Arc<Vec<Share>>>,
-    /// One change at a time.
-    changing: Mutex<()>,
-    drawn: AtomicU64,
-    /// Counts changes of the shares.
-    version: AtomicU64,
-    /// Until when requests wait.
-    hold: watch::Sender<Option<Instant>>,
-    held: AtomicUsize,
-    is_full: AtomicBool,
-}
-
-/// Targets to try, in order, each with its group.
-pub(crate) type Route = Vec<(Arc<Group>, Arc<Target>)>;
-
-/// What a client asks for beyond the weights.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wish<'a> {
-    /// This group and no other: the listener says so, or a header that it lets clients use.
-    pub only: Option<&'a str>,
-    /// The group with the least weight and no other: a test listener.
-    pub least: bool,
-    /// This group, as long as it has a weight.
-    pub rather: Option<&'a str>,
-}
-
-impl Service {
-    fn new(name: &str, config: &config::Service) -> Self {
-        let shares = config.groups.iter().map(|(name, group)| Share {
-            group: Group::new(name),
-            weight: group.weight,
-            targets: group.targets.iter().copied().map(Target::new).collect(),
-        });
-        Self {
-            name: name.to_string(),
-            answer: Duration::from_millis(config.answer_ms),
-            connect: Duration::from_millis(config.connect_ms),
-            affinity: config.affinity,
-            shares: RwLock::new(Arc::new(shares.collect())),
-            changing: Mutex::new(()),
-            drawn: AtomicU64::new(0),
-            version: AtomicU64::new(0),
-            hold: watch::Sender::new(None),
-            held: AtomicUsize::new(0),
-            is_full: AtomicBool::new(false),
-        }
-    }
-
-    pub fn shares(&self) -> Arc<Vec<Share>> {
-        let shares = self.shares.read();
-        Arc::clone(&shares.unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    fn set_shares(&self, shares: Vec<Share>) {
-        let lock = self.shares.write();
-        *lock.unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(shares);
-        self.version.fetch_add(1, SeqCst);
-    }
-
-    /// As [`Service::route`], with the first group's count of what is under way: whoever drains a group
-    /// after it lost its weight sees every request that still goes there.
-    pub fn enter(&self, wish: Wish<'_>) -> (Route, Option<Open>) {
-        loop {
-            let version = self.version.load(SeqCst);
-            let route = self.route(wish);
-            let open = route.first().map(|(group, _)| Open::new(group));
-            if self.version.load(SeqCst) == version {
-                return (route, open);
-            }
-        }
-    }
-
-    /// The targets to try, in order, each with its group: those of the group that the weights, or the
-    /// client's wish, fall on, then those of the others that have a weight.
-    pub fn route(&self, wish: Wish<'_>) -> Route {
-        let shares = self.shares();
-        let of = |share: &Share| {
-            let group = &share.group;
-            let candidates = share.candidates().into_iter();
-            candidates
-                .map(|target| (Arc::clone(group), target))
-                .collect::<Vec<_>>()
-        };
-        if let Some(only) = wish.only {
-            let named = shares.iter().find(|share| share.group.name == only);
-            return named.map(of).unwrap_or_default();
-        }
-        if wish.least {
-            let filled = shares.iter().filter(|share| !share.targets.is_empty());
-            let least = filled.min_by_key(|share| share.weight);
-            return least.map(of).unwrap_or_default();
-        }
-        let weighted: Vec<&Share> = shares
-            .iter()
-            .filter(|share| share.weight > 0 && !share.targets.is_empty())
-            .collect();
-        let first = wish
-            .rather
-            .and_then(|rather| weighted.iter().position(|share| share.group.name == rather))
-            .or_else(|| self.draw(&weighted));
-        let Some(first) = first else {
-            return Vec::new();
-        };
-        let others = (0..weighted.len()).filter(|at| *at != first);
-        std::iter::once(first)
-            .chain(others)
-            .flat_map(|at| of(weighted[at]))
-            .collect()
-    }
-
-    /// The next of a sequence that is spread evenly: of any hundred requests in a row, the shares are
-    /// nearly exact.
-    fn draw(&self, weighted: &[&Share]) -> Option<usize> {
-        let sum: u64 = weighted.iter().map(|share| u64::from(share.weight)).sum();
-        if sum == 0 {
-            return None;
-        }
-        let number = self.drawn.fetch_add(1, Relaxed);
-        // Multiples of the golden ratio, modulo one.
-        let point = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut point = ((u128::from(point) * u128::from(sum)) >> 64) as u64;
-        weighted.iter().position(|share| {
-            let weight = u64::from(share.weight);
-            let falls_here = point < weight;
-            point = point.wrapping_sub(weight);
-            falls_here
-        })
-    }
-
-    /// Waits while the service is held. False when too many wait already.
-    pub async fn wait_while_held(&self) -> bool {
-        let mut hold = self.hold.subscribe();
-        let Some(mut until) = *hold.borrow_and_update() else {
-            return true;
-        };
-        if self.held.fetch_add(1, Relaxed) >= HELD_MAX {
-            self.held.fetch_sub(1, Relaxed);
-            self.is_full.store(true, Relaxed);
-            return false;
-        }
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(until.into()) => break,
-                changed = hold.changed() => match (changed, *hold.borrow()) {
-                    (Ok(()), Some(later)) => until = later,
-                    _ => break,
-                },
-            }
-        }
-        self.held.fetch_sub(1, Relaxed);
-        true
-    }
 }
 
 /// All services of an edge.
@@ -431,7 +148,7 @@ impl Table {
     pub fn empty(&self, service: &str, group: &str) -> Result<(), TableError> {
         self.group(service, group)?;
         let service = self.service(service)?;
-        let _one = service.changing.lock();
+        let _one = service.changing();
         let mut shares = service.shares().as_ref().clone();
         for share in shares.iter_mut().filter(|share| share.group.name == group) {
             (share.weight, share.targets) = (0, Vec::new());
@@ -446,7 +163,7 @@ impl Table {
             let mut shares = shares.iter();
             shares.any(|share| share.weight > 0 && !share.targets.is_empty())
         };
-        let _one = service.changing.lock();
+        let _one = service.changing();
         let before = service.shares();
         let mut shares = before.as_ref().clone();
         shares.iter_mut().for_each(change);
@@ -544,6 +261,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::Wish;
 
     fn table(blue: u32, green: u32) -> Table {
         let group = |port: u16, weight| config::Group {

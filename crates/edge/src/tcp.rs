@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
+use crate::group::Open;
 use crate::meter::Outcome;
 use crate::proxy::Front;
-use crate::table::{Open, Wish};
+use crate::service::Wish;
 use crate::tunnel;
 
 /// Connects a client with the first target that takes it.

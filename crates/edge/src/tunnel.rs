@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 
-use crate::table::Group;
+use crate::group::Group;
 
 /// Carries bytes until both sides have ended, or until the group's tunnels are cut.
 pub(crate) async fn carry<A, B>(mut client: A, mut target: B, group: Arc<Group>)
