@@ -10,6 +10,8 @@
 //! who must shut a process out replaces the authority and all certificates.
 #![forbid(unsafe_code)]
 
+pub mod clients;
+
 mod authority;
 mod error;
 mod files;

@@ -1,6 +1,7 @@
 //! Who passes for whom, and what is said of files that are not right.
 
 mod authority;
+mod clients;
 mod files;
 mod handshake;
 
