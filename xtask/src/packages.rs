@@ -31,6 +31,20 @@ pub const IPROUTE: Package = Package {
     service: None,
 };
 
+/// Clients of TLS that others have written.
+pub const TLS_CLIENTS: [Package; 2] = [
+    Package {
+        name: "openssl",
+        program: "openssl",
+        service: None,
+    },
+    Package {
+        name: "curl",
+        program: "curl",
+        service: None,
+    },
+];
+
 /// Sees to it that these packages' programs are there.
 pub fn ensure(packages: &[Package]) -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();

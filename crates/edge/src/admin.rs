@@ -9,6 +9,8 @@
 //! | `POST /services/{service}/groups/{group}/empty` | no weight and no targets, even if nobody is left |
 //! | `POST /services/{service}/hold` | `{"ms": 500}`: new requests wait, at most so long |
 //! | `POST /services/{service}/resume` | they are served |
+//! | `POST /tls/reload` | keys and trust stores are read again, changed or not |
+//! | `PUT /trust/{store}/version` | `{"version": 3}` goes back to that; `{"version": null}` follows the files |
 //!
 //! Weights and targets are kept in a file beside the socket: an edge that was killed goes on with them.
 
@@ -37,6 +39,7 @@ use tokio::task::JoinSet;
 
 use crate::server::{Shared, Stopped, told};
 use crate::table::{ServiceStatus, Table};
+use crate::tls::TlsStatus;
 
 /// Bytes of a request's body at most.
 const BODY_MAX: usize = 1 << 20;
@@ -172,6 +175,7 @@ async fn act(shared: &Shared, request: Request<Incoming>) -> Result<Value, Refus
             let status = Status {
                 pid: std::process::id(),
                 services: table.status(),
+                tls: shared.tls.status(),
             };
             Ok(json!(status))
         }
@@ -213,11 +217,43 @@ async fn act(shared: &Shared, request: Request<Incoming>) -> Result<Value, Refus
             table.resume(service).map_err(refused)?;
             Ok(json!({}))
         }
+        (&Method::POST, ["tls", "reload"]) => {
+            let tls = Arc::clone(&shared.tls);
+            let wrong = blocking(move || tls.reload(true)).await?;
+            match wrong.is_empty() {
+                true => Ok(json!({})),
+                false => {
+                    let all = wrong.iter().map(|(place, what)| format!("{place}: {what}"));
+                    Err((StatusCode::CONFLICT, all.collect::<Vec<_>>().join("; ")))
+                }
+            }
+        }
+        (&Method::PUT, ["trust", store, "version"]) => {
+            let Choice { version } = read(&body)?;
+            let (tls, store) = (Arc::clone(&shared.tls), (*store).to_string());
+            let chosen = blocking(move || tls.choose(&store, version)).await?;
+            let refused = |error: io::Error| (StatusCode::CONFLICT, error.to_string());
+            let chosen = chosen.map_err(|error| refused(error.into()))?;
+            Ok(json!({ "version": chosen }))
+        }
         _ => Err((
             StatusCode::NOT_FOUND,
             format!("there is no {method} {path}"),
         )),
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    version: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -250,6 +286,9 @@ pub struct Status {
     pub pid: u32,
     /// Its services.
     pub services: BTreeMap<String, ServiceStatus>,
+    /// Its trust stores and what is wrong with files of TLS.
+    #[serde(default)]
+    pub tls: TlsStatus,
 }
 
 /// An operator's side of the socket.

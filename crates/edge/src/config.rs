@@ -20,6 +20,13 @@ pub struct Config {
     /// What they lead to.
     #[serde(rename = "service")]
     pub services: BTreeMap<String, Service>,
+    /// Whom listeners believe, by name.
+    #[serde(default, rename = "trust")]
+    pub stores: BTreeMap<String, Trust>,
+    /// Where every connection over TLS is written down, and why one was refused; `connections.jsonl` if
+    /// there is a listener with TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_log: Option<PathBuf>,
 }
 
 /// A place where connections are taken.
@@ -44,13 +51,115 @@ pub struct Listener {
     /// Clients may choose a group by the header `everopen-group`.
     #[serde(default)]
     pub group_header: bool,
+    /// HTTP/2: with TLS by negotiation, without it for clients that know. By default with TLS only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http2: Option<bool>,
+    /// TLS; none means plain bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// The server's side of TLS on a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Its certificates: the first that is for the host that a client names, else the first.
+    #[serde(rename = "certificate")]
+    pub certificates: Vec<Certificate>,
+    /// Versions of TLS.
+    #[serde(default = "both_versions")]
+    pub versions: Vec<TlsVersion>,
+    /// What is asked of clients.
+    #[serde(default)]
+    pub clients: Clients,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The certificate, and those between it and its authority, PEM.
+    pub chain: PathBuf,
+    /// Its private key, PEM, for the edge's own user alone.
+    pub key: PathBuf,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246
+    #[serde(rename = "1.2")]
+    V12,
+    /// RFC 8446
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+/// What is asked of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clients {
+    /// Whether certificates are asked for, and what they must be.
+    #[serde(default)]
+    pub mode: ClientMode,
+    /// The trust store, by name, for `optional` and `verify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
+    /// The names of its authorities are told to clients.
+    #[serde(default = "yes")]
+    pub advertise: bool,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            mode: ClientMode::Off,
+            trust: None,
+            advertise: true,
+        }
+    }
+}
+
+/// Whether clients' certificates are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientMode {
+    /// They are not.
+    #[default]
+    Off,
+    /// One may be shown; one that is shown must be trusted.
+    Optional,
+    /// A trusted one must be shown.
+    Verify,
+    /// Any may be shown; it is passed on, and nothing about it is checked.
+    Passthrough,
+}
+
+/// Whom a listener believes. Files are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trust {
+    /// Certificates of authorities: PEM or DER files, or folders of them.
+    pub authorities: Vec<PathBuf>,
+    /// Revocation lists: PEM or DER files, or folders of them.
+    #[serde(default)]
+    pub revoked: Vec<PathBuf>,
+    /// Authorities in a chain at most, the store's own included.
+    #[serde(default = "four")]
+    pub depth: usize,
+    /// A list whose successor is overdue makes its authority's certificates refused.
+    #[serde(default)]
+    pub refuse_stale: bool,
+    /// Every authority of a chain must have a revocation list.
+    #[serde(default)]
+    pub need_list: bool,
 }
 
 /// What is spoken on a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// HTTP/1.1, and WebSocket by upgrade
+    /// HTTP/1.1, HTTP/2, and WebSocket by upgrade
     #[default]
     Http,
     /// Bytes, unseen
@@ -89,6 +198,18 @@ pub struct Group {
 
 fn admin() -> PathBuf {
     "edge.sock".into()
+}
+
+fn both_versions() -> Vec<TlsVersion> {
+    vec![TlsVersion::V12, TlsVersion::V13]
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn four() -> usize {
+    4
 }
 
 const fn thirty_seconds() -> u64 {
@@ -164,6 +285,26 @@ impl Config {
         let mut config: Self = read(path, Self::check)?;
         let base = path.parent().unwrap_or(Path::new("."));
         config.admin = base.join(&config.admin);
+        if config.connection_log.is_none() && config.listeners.iter().any(|l| l.tls.is_some()) {
+            config.connection_log = Some("connections.jsonl".into());
+        }
+        if let Some(log) = &mut config.connection_log {
+            *log = base.join(&log);
+        }
+        for certificate in config
+            .listeners
+            .iter_mut()
+            .filter_map(|listener| listener.tls.as_mut())
+            .flat_map(|tls| &mut tls.certificates)
+        {
+            certificate.chain = base.join(&certificate.chain);
+            certificate.key = base.join(&certificate.key);
+        }
+        for store in config.stores.values_mut() {
+            for path in store.authorities.iter_mut().chain(&mut store.revoked) {
+                *path = base.join(&path);
+            }
+        }
         Ok(config)
     }
 
@@ -192,6 +333,28 @@ impl Config {
             if listener.protocol == Protocol::Tcp && listener.group_header {
                 return wrong("group_header", "bytes have no headers".into());
             }
+            if listener.protocol == Protocol::Tcp && listener.http2 == Some(true) {
+                return wrong("http2", "bytes are not HTTP".into());
+            }
+            if let Some(tls) = &listener.tls
+                && let Err((field, detail)) = self.check_tls(tls)
+            {
+                return wrong(&format!("tls.{field}"), detail);
+            }
+        }
+        for (name, store) in &self.stores {
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            if name.is_empty() || !name.bytes().all(is_name) {
+                let detail = "a name has letters, digits, `-` and `_`".to_string();
+                return Err((format!("trust.{name:?}"), detail));
+            }
+            if store.authorities.is_empty() {
+                return Err((format!("trust.{name}.authorities"), "at least one".into()));
+            }
+            if !(1..=7).contains(&store.depth) {
+                let detail = format!("{} is not from 1 to 7", store.depth);
+                return Err((format!("trust.{name}.depth"), detail));
+            }
         }
         for (name, service) in &self.services {
             if service.groups.is_empty() {
@@ -208,6 +371,27 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_tls(&self, tls: &Tls) -> Result<(), (&'static str, String)> {
+        if tls.certificates.is_empty() {
+            return Err(("certificate", "at least one".into()));
+        }
+        if tls.versions.is_empty() {
+            return Err(("versions", "at least one".into()));
+        }
+        let is_checked = matches!(tls.clients.mode, ClientMode::Optional | ClientMode::Verify);
+        match &tls.clients.trust {
+            None if is_checked => Err(("clients.trust", "the mode needs a trust store".into())),
+            Some(_) if !is_checked => Err((
+                "clients.trust",
+                "the mode checks nothing against a trust store".into(),
+            )),
+            Some(name) if !self.stores.contains_key(name) => {
+                Err(("clients.trust", format!("there is no {name:?}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -277,6 +461,30 @@ weight = 100
         assert!(both.contains("listener \"test\": test"), "{both}");
         let twice = mend("\"test\"", "\"public\"");
         assert!(twice.contains("another listener has it"), "{twice}");
+        let secure = |tls: &str| {
+            let text = GOOD.replace("test = true", tls);
+            read(&text).unwrap_err()
+        };
+        let store = secure(
+            "tls.certificate = [{ chain = \"c\", key = \"k\" }]\ntls.clients.mode = \"verify\"",
+        );
+        assert!(
+            store.contains("tls.clients.trust: the mode needs"),
+            "{store}"
+        );
+        let unused = secure(
+            "tls.certificate = [{ chain = \"c\", key = \"k\" }]\ntls.clients = { mode = \"passthrough\", trust = \"a\" }",
+        );
+        assert!(unused.contains("checks nothing"), "{unused}");
+        let unknown = secure(
+            "tls.certificate = [{ chain = \"c\", key = \"k\" }]\ntls.clients = { mode = \"verify\", trust = \"a\" }",
+        );
+        assert!(unknown.contains("there is no \"a\""), "{unknown}");
+        let keyless = secure("tls.certificate = []");
+        assert!(
+            keyless.contains("tls.certificate: at least one"),
+            "{keyless}"
+        );
         let none = read("listener = []\n[service]\n").unwrap_err();
         assert!(none.contains("at least one"), "{none}");
     }

@@ -2,10 +2,12 @@
 //! is never comes from outside.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use http::Uri;
 use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 /// The group of targets that a client wishes, or was served by.
@@ -15,6 +17,30 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+pub(crate) const CLIENT_SERIAL: HeaderName =
+    HeaderName::from_static("x-amzn-mtls-clientcert-serial-number");
+pub(crate) const CLIENT_ISSUER: HeaderName =
+    HeaderName::from_static("x-amzn-mtls-clientcert-issuer");
+pub(crate) const CLIENT_SUBJECT: HeaderName =
+    HeaderName::from_static("x-amzn-mtls-clientcert-subject");
+pub(crate) const CLIENT_VALIDITY: HeaderName =
+    HeaderName::from_static("x-amzn-mtls-clientcert-validity");
+pub(crate) const CLIENT_LEAF: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert-leaf");
+/// A whole chain that nobody has checked.
+pub(crate) const CLIENT_CHAIN: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert");
+pub(crate) const FORWARDED_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
+/// What the edge itself says of a client's certificate.
+pub(crate) type Vouched = Arc<[(HeaderName, HeaderValue)]>;
+
+/// Who a request comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub address: IpAddr,
+    pub scheme: &'static str,
+    pub vouched: Vouched,
+}
 
 /// Headers by which proxies tell a verified client certificate.
 fn names_a_client(name: &HeaderName) -> bool {
@@ -66,8 +92,17 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
 }
 
 /// Makes a request's headers those that a target is to see.
-pub(crate) fn towards_target(headers: &mut HeaderMap, client: IpAddr, scheme: &'static str) {
+pub(crate) fn towards_target(headers: &mut HeaderMap, uri: &Uri, client: &Peer) {
     strip_hop(headers);
+    // HTTP/2 names the host beside the headers; so does the absolute form, and it counts (RFC 9112, 3.2.2).
+    let host = uri.authority().map(|authority| {
+        let host = authority.as_str();
+        host.rsplit_once('@').map_or(host, |(_, host)| host)
+    });
+    if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
+        headers.insert(HOST, host);
+    }
+    one_cookie_header(headers);
     let foreign: Vec<HeaderName> = headers
         .keys()
         .filter(|name| names_a_client(name))
@@ -84,21 +119,40 @@ pub(crate) fn towards_target(headers: &mut HeaderMap, client: IpAddr, scheme: &'
         .filter_map(|value| value.to_str().ok())
         .collect();
     let chain = match before.is_empty() {
-        true => client.to_string(),
-        false => format!("{}, {client}", before.join(", ")),
+        true => client.address.to_string(),
+        false => format!("{}, {}", before.join(", "), client.address),
     };
     if let Ok(chain) = HeaderValue::from_str(&chain) {
         headers.insert(FORWARDED_FOR, chain);
     }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
+    for (name, value) in client.vouched.iter() {
+        headers.insert(name.clone(), value.clone());
+    }
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);
     }
 }
 
+/// HTTP/2 lets a client send its cookies apart; HTTP/1.1 does not (RFC 9113, 8.2.3).
+fn one_cookie_header(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(COOKIE).iter();
+    if all.next().is_none() || all.next().is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// The value of a cookie.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let values = headers.get_all(http::header::COOKIE).iter();
+    let values = headers.get_all(COOKIE).iter();
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
@@ -120,6 +174,42 @@ mod tests {
         headers
     }
 
+    fn peer(vouched: &[(HeaderName, &'static str)]) -> Peer {
+        let vouched = vouched.iter();
+        Peer {
+            address: "192.0.2.7".parse().unwrap(),
+            scheme: "http",
+            vouched: vouched
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_the_edge_says_takes_the_place_of_what_a_client_says() {
+        let mut seen = headers(&[
+            ("X-Amzn-Mtls-Clientcert-Subject", "CN=somebody"),
+            ("X-Amzn-Mtls-Clientcert-Subject", "CN=somebody else"),
+            ("X-Amzn-Mtls-Clientcert", "a chain"),
+        ]);
+        let peer = peer(&[(CLIENT_SUBJECT, "CN=desk")]);
+        towards_target(&mut seen, &Uri::from_static("/"), &peer);
+        let all: Vec<_> = seen.get_all(CLIENT_SUBJECT).iter().collect();
+        assert_eq!(all, ["CN=desk"]);
+        assert!(!seen.contains_key(CLIENT_CHAIN));
+    }
+
+    #[test]
+    fn what_http_2_says_otherwise_is_said_as_http_1_1_does() {
+        let mut seen = headers(&[("Cookie", "a=1"), ("Cookie", "b=2"), ("Host", "other")]);
+        let uri = Uri::from_static("https://user@api.example:8443/path");
+        towards_target(&mut seen, &uri, &peer(&[]));
+        assert_eq!(seen.get_all(COOKIE).iter().count(), 1);
+        assert_eq!(seen[COOKIE], "a=1; b=2");
+        assert_eq!(seen[HOST], "api.example:8443");
+        assert_eq!(seen[FORWARDED_HOST], "api.example:8443");
+    }
+
     #[test]
     fn who_a_client_is_never_comes_from_outside() {
         let mut seen = headers(&[
@@ -133,7 +223,8 @@ mod tests {
             ("Everopen-Group", "green"),
             ("Authorization", "Bearer kept"),
         ]);
-        towards_target(&mut seen, "192.0.2.7".parse().unwrap(), "http");
+        let peer = peer(&[]);
+        towards_target(&mut seen, &Uri::from_static("/"), &peer);
         let mut names: Vec<&str> = seen.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

@@ -8,7 +8,7 @@
 //! - a request goes to a target that takes it, if any of the groups with weight has one; it is sent a
 //!   second time only when no target has seen it, or when its method is safe to repeat;
 //! - a hold ends by itself, and held requests are then served;
-//! - headers that say who a client is never come from outside;
+//! - headers that say who a client is never come from outside; what the edge itself has verified takes their place;
 //! - its listening sockets go to its next version without a refused connection ([`handover`]).
 //!
 //! It is async (`tokio`, `hyper`) and holds no state that its configuration and its admin socket could
@@ -19,6 +19,7 @@ pub mod config;
 mod group;
 pub mod handover;
 mod headers;
+mod http;
 mod meter;
 mod pool;
 mod proxy;
@@ -26,9 +27,11 @@ mod server;
 mod service;
 mod table;
 mod tcp;
+mod tls;
 mod tunnel;
 
 pub use config::Config;
 pub use meter::{Latency, Meter, Outcome, Reading};
 pub use server::{Edge, EdgeError};
 pub use table::{GroupStatus, ServiceStatus, Table, TableError};
+pub use tls::{StoreStatus, TlsStatus};

@@ -1,7 +1,6 @@
 //! One HTTP request: where it goes, what is done when that fails, and what the client is told.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::group::{Group, Open, Target};
-use crate::headers;
+use crate::headers::{self, Peer};
 use crate::meter::Outcome;
 use crate::pool::{Outgoing, Sender};
 use crate::service::{Route, Service, Wish};
@@ -113,6 +112,8 @@ enum Failure {
     TooLate,
     /// Too many requests wait while the service is held.
     HeldFull,
+    /// A tunnel to anywhere is not what this is for.
+    Method,
 }
 
 impl Failure {
@@ -131,13 +132,17 @@ impl Failure {
                 "The target did not answer in time; the outcome is not known",
             ),
             Self::HeldFull => (503, "held_full", "Too many requests wait"),
+            Self::Method => (405, "method", "CONNECT is not for here"),
         };
         let body = format!(r#"{{"message":"{message}","code":"edge_{code}"}}"#);
         let mut answer = Response::new(Either::Right(Full::from(body)));
         *answer.status_mut() = StatusCode::from_u16(status).expect("invariant: a status");
         let json = HeaderValue::from_static("application/json");
         answer.headers_mut().insert(CONTENT_TYPE, json);
-        if self != Self::BrokenOff && self != Self::TooLate {
+        if self == Self::Method {
+            let none = HeaderValue::from_static("");
+            answer.headers_mut().insert(http::header::ALLOW, none);
+        } else if self != Self::BrokenOff && self != Self::TooLate {
             answer
                 .headers_mut()
                 .insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -148,7 +153,9 @@ impl Failure {
     fn outcome(self) -> Outcome {
         match self {
             Self::BrokenOff | Self::TooLate => Outcome::Unanswered,
-            Self::NoTarget | Self::Unreachable | Self::HeldFull => Outcome::Unreachable,
+            Self::NoTarget | Self::Unreachable | Self::HeldFull | Self::Method => {
+                Outcome::Unreachable
+            }
         }
     }
 }
@@ -184,11 +191,14 @@ impl Repeat {
 /// Answers a request.
 pub(crate) async fn serve(
     front: Arc<Front>,
-    client: IpAddr,
+    client: Peer,
     mut request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let began = Instant::now();
     let service = &front.service;
+    if request.method() == Method::CONNECT {
+        return Ok(Failure::Method.answer());
+    }
     if !service.wait_while_held().await {
         return Ok(Failure::HeldFull.answer());
     }
@@ -206,14 +216,15 @@ pub(crate) async fn serve(
     };
     let upgrade = headers::upgrade(request.headers());
     let from_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    headers::towards_target(request.headers_mut(), client, "http");
+    let uri = request.uri().clone();
+    headers::towards_target(request.headers_mut(), &uri, &client);
     if let Some(to) = upgrade {
         let headers = request.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, to);
     }
     *request.version_mut() = Version::HTTP_11;
-    let path = request.uri().path_and_query().cloned();
+    let path = uri.path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let (route, first) = service.enter(wish);
     let sent = send(service, (route, first), request.map(Either::Left)).await;
@@ -223,6 +234,7 @@ pub(crate) async fn serve(
             if let Some(group) = group {
                 group.meter.ended(failure.outcome(), began.elapsed());
             }
+            let client = client.address;
             tracing::debug!(service = service.name, ?failure, %client, "a request failed");
             return Ok(failure.answer());
         }

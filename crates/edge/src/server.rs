@@ -1,19 +1,13 @@
 //! The edge itself: its listeners and its operators' socket, and an orderly end.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use http::header::CONNECTION;
-use http::{HeaderValue, StatusCode};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,12 +15,13 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::config::{Config, Listener, Protocol};
 use crate::handover::{self, Sockets};
-use crate::proxy::{self, Front};
+use crate::headers::{Peer, Vouched};
+use crate::http::{self, Speaks};
+use crate::proxy::Front;
 use crate::table::{Table, TableError};
 use crate::tcp;
+use crate::tls::{self, Tls};
 
-/// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(30);
 /// Connections of one edge.
 const CONNECTIONS_MAX: usize = 50_000;
 /// How long accepting pauses when the process has no more files.
@@ -41,7 +36,7 @@ pub enum EdgeError {
         /// The listener.
         name: String,
         /// Where.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why not.
         #[source]
         source: io::Error,
@@ -62,6 +57,14 @@ pub enum EdgeError {
         path: PathBuf,
         /// Why not.
         detail: String,
+    },
+    /// Keys, certificates, trust stores or the connection log can't be used.
+    #[error("{place}: {what}")]
+    Tls {
+        /// The listener, the store or the log.
+        place: String,
+        /// What is wrong.
+        what: String,
     },
     /// The sockets of the edge that runs can't be had.
     #[error("take over from the edge that runs")]
@@ -84,6 +87,7 @@ pub(crate) struct Shared {
     pub table: Table,
     pub kept: PathBuf,
     pub sockets: Sockets,
+    pub tls: Arc<Tls>,
     open: AtomicUsize,
     /// One write of the kept weights at a time, in the order of the changes.
     pub keeping: tokio::sync::Mutex<()>,
@@ -96,6 +100,8 @@ impl Edge {
     /// # Errors
     /// [`EdgeError`]; nothing is changed then, and an edge that runs goes on.
     pub async fn start(config: &Config, take_over: bool) -> Result<Self, EdgeError> {
+        let tls = Tls::new(config, &config.admin.with_extension("trust"))
+            .map_err(|(place, what)| EdgeError::Tls { place, what })?;
         let mut predecessor = None;
         if take_over {
             let taken = handover::take(&config.admin).await;
@@ -140,6 +146,7 @@ impl Edge {
             table,
             kept,
             sockets: Sockets::new(duplicates.map_err(EdgeError::TakeOver)?),
+            tls: Arc::new(tls),
             open: AtomicUsize::new(0),
             keeping: tokio::sync::Mutex::new(()),
         });
@@ -170,7 +177,7 @@ impl Edge {
             });
             tasks.spawn(listen(
                 socket,
-                listener.clone(),
+                Arc::new(listener.clone()),
                 front,
                 Arc::clone(&shared),
                 stopped.clone(),
@@ -181,6 +188,7 @@ impl Edge {
             Arc::clone(&shared),
             stopped.clone(),
         ));
+        tasks.spawn(tls::look_after(Arc::clone(&shared.tls), stopped.clone()));
         tasks.spawn(handover::serve(
             handover_socket,
             Arc::clone(&shared),
@@ -259,7 +267,7 @@ pub(crate) type Stopped = watch::Receiver<Option<Instant>>;
 /// Takes connections until the edge stops, then waits for those it has.
 async fn listen(
     socket: TcpListener,
-    listener: Listener,
+    listener: Arc<Listener>,
     front: Arc<Front>,
     shared: Arc<Shared>,
     mut stopped: Stopped,
@@ -291,71 +299,55 @@ async fn listen(
             continue;
         }
         let slot = Slot(Arc::clone(&shared));
-        let front = Arc::clone(&front);
-        match listener.protocol {
-            Protocol::Http => {
-                let stopped = stopped.clone();
-                connections.spawn(async move {
-                    let _slot = slot;
-                    converse(stream, client.ip(), front, stopped).await;
-                });
-            }
-            Protocol::Tcp => {
-                connections.spawn(async move {
-                    let _slot = slot;
-                    tcp::serve(stream, &front).await;
-                });
-            }
-        }
+        let (front, shared) = (Arc::clone(&front), Arc::clone(&shared));
+        let (listener, stopped) = (Arc::clone(&listener), stopped.clone());
+        connections.spawn(async move {
+            let _slot = slot;
+            serve(stream, client, &listener, front, &shared, stopped).await;
+        });
     }
     drop(socket);
     while connections.join_next().await.is_some() {}
 }
 
-/// Comes back when idle connections are to end.
-async fn idled(stopped: &mut Stopped) {
-    told(stopped).await;
-    let until = *stopped.borrow();
-    if let Some(until) = until {
-        tokio::time::sleep_until(until.into()).await;
-    }
-}
-
-/// Serves one HTTP connection; told to stop, it ends after the request that it is at.
-async fn converse(
+/// Serves one connection.
+async fn serve(
     stream: TcpStream,
-    client: std::net::IpAddr,
+    client: SocketAddr,
+    listener: &Listener,
     front: Arc<Front>,
-    mut stopped: Stopped,
+    shared: &Shared,
+    stopped: Stopped,
 ) {
     let _ = stream.set_nodelay(true);
-    let is_last = stopped.clone();
-    let service = service_fn(move |request| {
-        let (front, is_last) = (Arc::clone(&front), is_last.clone());
-        async move {
-            let mut answer = proxy::serve(front, client, request).await?;
-            if is_last.borrow().is_some() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(CONNECTION, close);
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = idled(&mut stopped) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let mut peer = Peer {
+        address: client.ip(),
+        scheme: "http",
+        vouched: Vouched::default(),
     };
-    if let Err(error) = ended {
-        tracing::debug!(%client, %error, "a connection ended");
+    let name = &listener.name;
+    match (shared.tls.listener(name), listener.protocol) {
+        (None, Protocol::Tcp) => tcp::serve(stream, &front).await,
+        (None, Protocol::Http) => {
+            let speaks = match listener.http2 {
+                Some(true) => Speaks::Either,
+                _ => Speaks::Http1,
+            };
+            http::converse(stream, speaks, peer, front, stopped).await;
+        }
+        (Some(tls), protocol) => {
+            let welcome = tls::welcome(stream, client, name, tls, &shared.tls).await;
+            let Some(welcome) = welcome else { return };
+            if protocol == Protocol::Tcp {
+                return tcp::serve(welcome.stream, &front).await;
+            }
+            (peer.scheme, peer.vouched) = ("https", welcome.vouched);
+            let speaks = match welcome.is_http2 {
+                true => Speaks::Http2,
+                false => Speaks::Http1,
+            };
+            http::converse(welcome.stream, speaks, peer, front, stopped).await;
+        }
     }
 }
 

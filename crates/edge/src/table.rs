@@ -284,6 +284,8 @@ mod tests {
             admin: "".into(),
             listeners: Vec::new(),
             services: BTreeMap::from([("api".into(), service)]),
+            stores: BTreeMap::new(),
+            connection_log: None,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::group::Open;
@@ -12,7 +13,10 @@ use crate::service::Wish;
 use crate::tunnel;
 
 /// Connects a client with the first target that takes it.
-pub(crate) async fn serve(client: TcpStream, front: &Front) {
+pub(crate) async fn serve<S>(client: S, front: &Front)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = &front.service;
     let began = Instant::now();
     if !service.wait_while_held().await {
@@ -30,7 +34,7 @@ pub(crate) async fn serve(client: TcpStream, front: &Front) {
         match tokio::time::timeout(service.connect, connecting).await {
             Ok(Ok(stream)) => {
                 target.welcome();
-                let _ = (stream.set_nodelay(true), client.set_nodelay(true));
+                let _ = stream.set_nodelay(true);
                 group.meter.ended(Outcome::Answered(200), began.elapsed());
                 let _open = Open::of(first.take(), &group);
                 target.busy.fetch_add(1, Relaxed);

@@ -8,6 +8,9 @@
 //! [`Authority`] makes certificates for a cluster on one machine and for the first start of one on
 //! several. They are good for ten years and there is no rotation and no list of revoked ones yet:
 //! who must shut a process out replaces the authority and all certificates.
+//!
+//! [`clients`] is for those who come from outside, with certificates of authorities that an operator
+//! believes: trust stores, revocation lists, and what is told of a client.
 #![forbid(unsafe_code)]
 
 pub mod clients;

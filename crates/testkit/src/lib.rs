@@ -5,7 +5,8 @@
 //! OBW1 workload, checks against its published totals, interleaved runs, latencies, instruction
 //! and allocation counts) is here. Systems that answer later are loaded by [`load`], and figures are
 //! held to limits by [`Bound`]. Histories of what clients saw while systems failed are held to
-//! [`linear`]. [`free_address`] is for servers that tests start.
+//! [`linear`]. [`free_address`] is for servers that tests start,
+//! [`pki`] for their certificates.
 //!
 //! ```no_run
 //! use everopen_testkit::{Args, CountingAllocator, Floor, bench};
@@ -28,6 +29,7 @@ mod instructions;
 pub mod linear;
 pub mod load;
 mod machine;
+pub mod pki;
 mod ports;
 mod report;
 mod timing;

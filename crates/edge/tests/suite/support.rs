@@ -205,7 +205,7 @@ pub fn count(address: SocketAddr, requests: usize) -> BTreeMap<String, usize> {
 
 /// A file and the runtime in which its edge runs.
 pub struct Place {
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     pub runtime: tokio::runtime::Runtime,
     pub config: Config,
 }
@@ -222,6 +222,8 @@ impl Place {
             test,
             group: None,
             group_header: false,
+            http2: None,
+            tls: None,
         };
         let group = |targets: &[SocketAddr], weight| Group {
             targets: targets.to_vec(),
@@ -240,6 +242,8 @@ impl Place {
             admin: folder.path().join("edge.sock"),
             listeners: vec![listener("public", false), listener("test", true)],
             services: BTreeMap::from([("api".to_string(), service)]),
+            stores: BTreeMap::new(),
+            connection_log: None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -247,7 +251,7 @@ impl Place {
             .build()
             .expect("a runtime");
         Self {
-            _folder: folder,
+            folder,
             runtime,
             config,
         }

@@ -1,14 +1,11 @@
 //! Trust stores before chains of every kind: right, wrong, old, deep, taken back.
 
 use everopen_identity::clients::{Refusal, Rules, Source, TrustStore};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SerialNumber, date_time_ymd,
+use everopen_testkit::pki::Pki;
+use everopen_testkit::pki::rcgen::{
+    CertificateParams, ExtendedKeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
 
 const RULES: Rules = Rules {
     depth: 4,
@@ -21,60 +18,16 @@ fn now() -> UnixTime {
     UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_780_272_000))
 }
 
-fn params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = date_time_ymd(2026, 1, 1);
-    params.not_after = date_time_ymd(2027, 1, 1);
-    params
-}
-
-fn authority_params(name: &str) -> CertificateParams {
-    let mut params = params(name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn root(name: &str) -> Authority {
-    let key = KeyPair::generate().unwrap();
-    CertifiedIssuer::self_signed(authority_params(name), key).unwrap()
-}
-
-fn below(above: &Authority, params: CertificateParams) -> Authority {
-    let key = KeyPair::generate().unwrap();
-    CertifiedIssuer::signed_by(params, key, above).unwrap()
-}
-
 fn client(
-    above: &Authority,
+    above: &Pki,
     serial: u64,
     change: impl FnOnce(&mut CertificateParams),
 ) -> CertificateDer<'static> {
-    let mut params = params("client");
-    params.serial_number = Some(SerialNumber::from(serial));
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    params.signed_by(&key, above).unwrap().into()
+    above.client(serial, change).der.into()
 }
 
-fn list(by: &Authority, serials: &[u64], next: i32) -> Source {
-    let revoked = serials.iter().map(|serial| RevokedCertParams {
-        serial_number: SerialNumber::from(*serial),
-        revocation_time: date_time_ymd(2026, 2, 1),
-        reason_code: None,
-        invalidity_date: None,
-    });
-    let params = CertificateRevocationListParams {
-        this_update: date_time_ymd(2026, 1, 15),
-        next_update: date_time_ymd(next, 2, 1),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: revoked.collect(),
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    source("list.pem", params.signed_by(by).unwrap().pem().unwrap())
+fn list(by: &Pki, serials: &[u64], next: i32) -> Source {
+    source("list.pem", by.list(serials.iter().copied(), next))
 }
 
 fn source(name: &str, text: String) -> Source {
@@ -84,11 +37,11 @@ fn source(name: &str, text: String) -> Source {
     }
 }
 
-fn der(authority: &Authority) -> CertificateDer<'static> {
-    authority.der().clone()
+fn der(authority: &Pki) -> CertificateDer<'static> {
+    authority.der().into()
 }
 
-fn store(authorities: &[&Authority], lists: &[Source], rules: Rules) -> TrustStore {
+fn store(authorities: &[&Pki], lists: &[Source], rules: Rules) -> TrustStore {
     let pem: String = authorities
         .iter()
         .map(|authority| authority.pem())
@@ -98,8 +51,8 @@ fn store(authorities: &[&Authority], lists: &[Source], rules: Rules) -> TrustSto
 
 #[test]
 fn a_chain_up_to_an_authority_of_the_store_is_believed_and_no_other() {
-    let (ours, theirs) = (root("ours"), root("theirs"));
-    let middle = below(&ours, authority_params("middle"));
+    let (ours, theirs) = (Pki::root("ours"), Pki::root("theirs"));
+    let middle = ours.below("middle");
     let store = store(&[&ours], &[], RULES);
     let direct = client(&ours, 1, |_| {});
     assert_eq!(store.verify(std::slice::from_ref(&direct), now()), Ok(()));
@@ -112,7 +65,7 @@ fn a_chain_up_to_an_authority_of_the_store_is_believed_and_no_other() {
         Err(Refusal::Untrusted)
     );
     // One that only has the name of ours.
-    let namesake = root("ours");
+    let namesake = Pki::root("ours");
     let forged = client(&namesake, 1, |_| {});
     assert_eq!(
         store.verify(&[forged, der(&namesake)], now()),
@@ -125,7 +78,7 @@ fn a_chain_up_to_an_authority_of_the_store_is_believed_and_no_other() {
 
 #[test]
 fn validity_and_purpose_are_looked_at() {
-    let ours = root("ours");
+    let ours = Pki::root("ours");
     let store = store(&[&ours], &[], RULES);
     let refused = |change: &dyn Fn(&mut CertificateParams)| {
         store
@@ -153,9 +106,7 @@ fn validity_and_purpose_are_looked_at() {
 
 #[test]
 fn a_store_whose_own_authority_has_expired_believes_it_no_more() {
-    let mut old = authority_params("old");
-    old.not_after = date_time_ymd(2026, 3, 1);
-    let old = CertifiedIssuer::self_signed(old, KeyPair::generate().unwrap()).unwrap();
+    let old = Pki::root_with("old", |params| params.not_after = date_time_ymd(2026, 3, 1));
     let store = store(&[&old], &[], RULES);
     let one = client(&old, 1, |_| {});
     assert_eq!(store.verify(&[one], now()), Err(Refusal::Expired));
@@ -163,9 +114,9 @@ fn a_store_whose_own_authority_has_expired_believes_it_no_more() {
 
 #[test]
 fn depth_counts_authorities_and_not_what_a_client_shows_besides() {
-    let top = root("top");
-    let second = below(&top, authority_params("second"));
-    let third = below(&second, authority_params("third"));
+    let top = Pki::root("top");
+    let second = top.below("second");
+    let third = second.below("third");
     let leaf = client(&third, 1, |_| {});
     let chain = [leaf, der(&third), der(&second)];
     let with = |depth| store(&[&top], &[], Rules { depth, ..RULES });
@@ -182,7 +133,7 @@ fn depth_counts_authorities_and_not_what_a_client_shows_besides() {
 
 #[test]
 fn any_list_of_an_authority_takes_back_whichever_comes_first() {
-    let ours = root("ours");
+    let ours = Pki::root("ours");
     let lists = [
         list(&ours, &[1], 2027),
         list(&ours, &[2], 2027),
@@ -202,10 +153,10 @@ fn any_list_of_an_authority_takes_back_whichever_comes_first() {
 
 #[test]
 fn an_authority_between_can_be_taken_back_and_take_back() {
-    let top = root("top");
-    let mut middle = authority_params("middle");
-    middle.serial_number = Some(SerialNumber::from(77u64));
-    let middle = below(&top, middle);
+    let top = Pki::root("top");
+    let middle = top.below_with("middle", |params| {
+        params.serial_number = Some(SerialNumber::from(77u64));
+    });
     let chain = [client(&middle, 5, |_| {}), der(&middle)];
     let of = |lists: &[Source]| store(&[&top], lists, RULES).verify(&chain, now());
     assert_eq!(of(&[]), Ok(()));
@@ -220,8 +171,8 @@ fn an_authority_between_can_be_taken_back_and_take_back() {
 
 #[test]
 fn a_list_that_nobody_of_that_name_has_signed_stops_its_certificates() {
-    let ours = root("ours");
-    let namesake = root("ours");
+    let ours = Pki::root("ours");
+    let namesake = Pki::root("ours");
     let store = store(&[&ours], &[list(&namesake, &[9], 2027)], RULES);
     let one = client(&ours, 1, |_| {});
     assert_eq!(store.verify(&[one], now()), Err(Refusal::ListUnusable));
@@ -229,7 +180,7 @@ fn a_list_that_nobody_of_that_name_has_signed_stops_its_certificates() {
 
 #[test]
 fn stale_and_missing_lists_are_refused_when_the_rules_say_so() {
-    let ours = root("ours");
+    let ours = Pki::root("ours");
     let old = list(&ours, &[9], 2026);
     let one = [client(&ours, 1, |_| {})];
     let lenient = store(&[&ours], std::slice::from_ref(&old), RULES);
@@ -254,7 +205,9 @@ fn stale_and_missing_lists_are_refused_when_the_rules_say_so() {
 
 #[test]
 fn thirty_lists_of_ten_thousand_take_back_whom_they_name_and_nobody_else() {
-    let authorities: Vec<_> = (0..30).map(|at| root(&format!("authority {at}"))).collect();
+    let authorities: Vec<_> = (0..30)
+        .map(|at| Pki::root(&format!("authority {at}")))
+        .collect();
     let lists: Vec<_> = authorities
         .iter()
         .map(|authority| {
@@ -262,7 +215,7 @@ fn thirty_lists_of_ten_thousand_take_back_whom_they_name_and_nobody_else() {
             list(authority, &serials, 2027)
         })
         .collect();
-    let all: Vec<&Authority> = authorities.iter().collect();
+    let all: Vec<&Pki> = authorities.iter().collect();
     let store = store(&all, &lists, RULES);
     assert_eq!(store.revoked(), 300_000);
     for authority in &authorities {
@@ -280,7 +233,7 @@ fn thirty_lists_of_ten_thousand_take_back_whom_they_name_and_nobody_else() {
 
 #[test]
 fn what_is_wrong_with_a_store_is_named_with_its_place() {
-    let ours = root("ours");
+    let ours = Pki::root("ours");
     let refused = |authorities: &[Source], lists: &[Source]| {
         TrustStore::new(authorities, lists, RULES)
             .unwrap_err()
@@ -320,7 +273,7 @@ fn what_is_wrong_with_a_store_is_named_with_its_place() {
 
 #[test]
 fn the_same_contents_have_the_same_digest_and_others_another() {
-    let ours = root("ours");
+    let ours = Pki::root("ours");
     let list = list(&ours, &[1], 2027);
     let one = store(&[&ours], std::slice::from_ref(&list), RULES);
     let same = store(&[&ours], std::slice::from_ref(&list), RULES);

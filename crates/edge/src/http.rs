@@ -1,0 +1,123 @@
+//! One connection of a client that speaks HTTP.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use ::http::header::CONNECTION;
+use ::http::{HeaderValue, StatusCode, Version};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::headers::Peer;
+use crate::proxy::{self, Front};
+use crate::server::{Stopped, told};
+
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(30);
+/// Requests under way on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 250;
+/// Bytes of all headers of a request of HTTP/2.
+const HEADERS_MAX: u32 = 64 << 10;
+/// A client of HTTP/2 from which nothing has come for so long is asked whether it is still there.
+const ASK: Duration = Duration::from_secs(60);
+
+/// Which HTTP a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+    /// Its first bytes tell.
+    Either,
+}
+
+/// Comes back when idle connections are to end.
+async fn idled(stopped: &mut Stopped) {
+    told(stopped).await;
+    let until = *stopped.borrow();
+    if let Some(until) = until {
+        tokio::time::sleep_until(until.into()).await;
+    }
+}
+
+/// Comes back when a connection has not brought a first request in time.
+async fn is_silent(has_asked: &AtomicBool) {
+    tokio::time::sleep(HEAD).await;
+    if has_asked.load(Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Serves one connection; told to stop, it ends after what it is at.
+pub(crate) async fn converse<S>(
+    stream: S,
+    speaks: Speaks,
+    client: Peer,
+    front: Arc<Front>,
+    mut stopped: Stopped,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let address = client.address;
+    let is_last = stopped.clone();
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&has_asked);
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        asked.store(true, Relaxed);
+        let (front, is_last, client) = (Arc::clone(&front), is_last.clone(), client.clone());
+        async move {
+            let version = request.version();
+            let mut answer = proxy::serve(front, client, request).await?;
+            if version == Version::HTTP_2 {
+                // There the connection says itself that it ends.
+            } else if is_last.borrow().is_some()
+                && answer.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADERS_MAX)
+        .keep_alive_interval(ASK)
+        .keep_alive_timeout(HEAD);
+    let builder = match speaks {
+        Speaks::Http1 => builder.http1_only(),
+        Speaks::Http2 => builder.http2_only(),
+        Speaks::Either => builder,
+    };
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // A connection of HTTP/1.1 that is idle may have a request on its way, which would be lost; HTTP/2
+    // tells its client which requests it still takes.
+    let is_told = async {
+        match speaks {
+            Speaks::Http2 => told(&mut stopped).await,
+            Speaks::Http1 | Speaks::Either => idled(&mut stopped).await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = is_silent(&has_asked) => return,
+        () = is_told => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client = %address, %error, "a connection ended");
+    }
+}
