@@ -38,6 +38,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
 use crate::server::{Shared, Stopped, told};
+use crate::socket;
 use crate::table::{ServiceStatus, Table};
 use crate::tls::TlsStatus;
 
@@ -52,7 +53,7 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
     // The new one is in its place at once: there is no moment without a socket.
     let fresh = path.with_extension(format!("{}.new", std::process::id()));
     let _ = fs::remove_file(&fresh);
-    let listener = UnixListener::bind(&fresh)?;
+    let listener = socket::within(&fresh, |fresh| UnixListener::bind(fresh))?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
     fs::rename(&fresh, path)?;
     Ok(listener)
@@ -316,7 +317,7 @@ impl Client {
         body: &Value,
         patience: Duration,
     ) -> io::Result<Value> {
-        let mut stream = StdStream::connect(&self.socket)?;
+        let mut stream = socket::within(&self.socket, |socket| StdStream::connect(socket))?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         let body = if body.is_null() {

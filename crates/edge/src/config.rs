@@ -182,6 +182,10 @@ pub struct Service {
     /// Milliseconds for a connection to a target.
     #[serde(default = "one_second")]
     pub connect_ms: u64,
+    /// Milliseconds that a request may wait for a target when none can be reached, and none has seen it:
+    /// one that is started again just now is then waited for.
+    #[serde(default)]
+    pub wait_ms: u64,
 }
 
 /// Targets that run the same version.
@@ -363,6 +367,7 @@ impl Config {
             for (field, value) in [
                 ("answer_ms", service.answer_ms),
                 ("connect_ms", service.connect_ms),
+                ("wait_ms", service.wait_ms.max(1)),
             ] {
                 if !(1..=600_000).contains(&value) {
                     let detail = format!("{value} is not from 1 to 600000");

@@ -23,6 +23,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::server::{Shared, Stopped, told};
+use crate::socket;
 
 /// Sockets in one message at most: what Linux lets through is more.
 pub(crate) const SOCKETS_MAX: usize = 64;
@@ -133,7 +134,7 @@ pub(crate) async fn take(admin: &Path) -> io::Result<Predecessor> {
 }
 
 fn receive(path: &Path) -> io::Result<Predecessor> {
-    let stream = UnixStream::connect(path)?;
+    let stream = socket::within(path, |socket| UnixStream::connect(socket))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -31,6 +31,9 @@ pub(crate) const CLIENT_LEAF: HeaderName = HeaderName::from_static("x-amzn-mtls-
 pub(crate) const CLIENT_CHAIN: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert");
 pub(crate) const FORWARDED_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
+/// The number of a client's connection, for targets that must tell one from another.
+const CONNECTION_NUMBER: HeaderName = HeaderName::from_static("everopen-connection");
+
 /// What the edge itself says of a client's certificate.
 pub(crate) type Vouched = Arc<[(HeaderName, HeaderValue)]>;
 
@@ -39,6 +42,8 @@ pub(crate) type Vouched = Arc<[(HeaderName, HeaderValue)]>;
 pub(crate) struct Peer {
     pub address: IpAddr,
     pub scheme: &'static str,
+    /// Its connection's number.
+    pub connection: HeaderValue,
     pub vouched: Vouched,
 }
 
@@ -126,6 +131,7 @@ pub(crate) fn towards_target(headers: &mut HeaderMap, uri: &Uri, client: &Peer) 
         headers.insert(FORWARDED_FOR, chain);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
+    headers.insert(CONNECTION_NUMBER, client.connection.clone());
     for (name, value) in client.vouched.iter() {
         headers.insert(name.clone(), value.clone());
     }
@@ -179,6 +185,7 @@ mod tests {
         Peer {
             address: "192.0.2.7".parse().unwrap(),
             scheme: "http",
+            connection: HeaderValue::from_static("7"),
             vouched: vouched
                 .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
                 .collect(),
@@ -221,6 +228,7 @@ mod tests {
             ("X-Forwarded-Proto", "https"),
             ("Host", "api.example"),
             ("Everopen-Group", "green"),
+            ("Everopen-Connection", "somebody's"),
             ("Authorization", "Bearer kept"),
         ]);
         let peer = peer(&[]);
@@ -231,6 +239,7 @@ mod tests {
             names,
             [
                 "authorization",
+                "everopen-connection",
                 "host",
                 "x-forwarded-for",
                 "x-forwarded-host",
@@ -239,6 +248,7 @@ mod tests {
         );
         assert_eq!(seen[FORWARDED_FOR], "10.0.0.1, 10.0.0.2, 192.0.2.7");
         assert_eq!(seen[FORWARDED_PROTO], "http");
+        assert_eq!(seen[CONNECTION_NUMBER], "7");
     }
 
     #[test]

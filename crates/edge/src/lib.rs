@@ -25,6 +25,7 @@ mod pool;
 mod proxy;
 mod server;
 mod service;
+mod socket;
 mod table;
 mod tcp;
 mod tls;

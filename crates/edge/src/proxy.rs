@@ -226,8 +226,17 @@ pub(crate) async fn serve(
     *request.version_mut() = Version::HTTP_11;
     let path = uri.path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-    let (route, first) = service.enter(wish);
-    let sent = send(service, (route, first), request.map(Either::Left)).await;
+    let mut request = request.map(Either::Left);
+    let sent = loop {
+        let failed = match send(service, service.enter(wish), request).await {
+            Ok(sent) => break Ok(sent),
+            Err(failed) => failed,
+        };
+        match failed.again {
+            Some(again) if service.wait_for_target(began).await => request = again,
+            _ => break Err((failed.failure, failed.group)),
+        }
+    };
     let sent = match sent {
         Ok(sent) => sent,
         Err((failure, group)) => {
@@ -266,15 +275,28 @@ struct Sent {
     at_work: AtWork,
 }
 
+/// A request that nobody has answered.
+struct Failed {
+    failure: Failure,
+    group: Option<Arc<Group>>,
+    /// The request, if no target has seen it or it may be repeated.
+    again: Option<Request<Outgoing>>,
+}
+
 /// Sends a request to the first target that takes it.
 async fn send(
     service: &Service,
     (route, mut first): (Route, Option<Open>),
     request: Request<Outgoing>,
-) -> Result<Sent, (Failure, Option<Arc<Group>>)> {
+) -> Result<Sent, Failed> {
     let repeat = Repeat::of(&request);
     let mut request = Some(request);
     let mut failure = (Failure::NoTarget, None);
+    let seen = |(failure, group)| Failed {
+        failure,
+        group,
+        again: None,
+    };
     for (group, target) in route.into_iter().take(ATTEMPTS_MAX) {
         loop {
             let kept = target.pool.take();
@@ -297,7 +319,7 @@ async fn send(
                 Some(request) => request,
                 None => match &repeat {
                     Some(repeat) => repeat.request(),
-                    None => return Err(failure),
+                    None => return Err(seen(failure)),
                 },
             };
             let at_work = AtWork::new(first.take(), &group, &target);
@@ -314,7 +336,7 @@ async fn send(
                     });
                 }
                 // It may still be at work: nobody else is asked to do the same.
-                Err(_) => return Err((Failure::TooLate, Some(group))),
+                Err(_) => return Err(seen((Failure::TooLate, Some(group)))),
                 Ok(Err(error)) => error,
             };
             let mut error = error;
@@ -329,17 +351,22 @@ async fn send(
                 if is_unseen || repeat.is_some() {
                     continue;
                 }
-                return Err(failure);
+                return Err(seen(failure));
             }
             target.shun();
             failure = (Failure::BrokenOff, Some(group));
             if !is_unseen && repeat.is_none() {
-                return Err(failure);
+                return Err(seen(failure));
             }
             break;
         }
     }
-    Err(failure)
+    let (failure, group) = failure;
+    Err(Failed {
+        failure,
+        group,
+        again: request.or_else(|| repeat.map(|repeat| repeat.request())),
+    })
 }
 
 /// Makes a target's answer the client's.

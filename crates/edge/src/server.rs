@@ -5,9 +5,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use ::http::HeaderValue;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -89,6 +90,9 @@ pub(crate) struct Shared {
     pub sockets: Sockets,
     pub tls: Arc<Tls>,
     open: AtomicUsize,
+    /// The next connection's number. It begins at the time, so that an edge that was started again does
+    /// not give numbers twice.
+    connections: AtomicU64,
     /// One write of the kept weights at a time, in the order of the changes.
     pub keeping: tokio::sync::Mutex<()>,
 }
@@ -100,6 +104,19 @@ impl Edge {
     /// # Errors
     /// [`EdgeError`]; nothing is changed then, and an edge that runs goes on.
     pub async fn start(config: &Config, take_over: bool) -> Result<Self, EdgeError> {
+        Self::start_on(config, take_over, BTreeMap::new()).await
+    }
+
+    /// As [`Edge::start`], with listening sockets, by their listeners' names, that somebody has kept. One
+    /// whose address is not the listener's is not used.
+    ///
+    /// # Errors
+    /// [`EdgeError`], as there.
+    pub async fn start_on(
+        config: &Config,
+        take_over: bool,
+        mut inherited: BTreeMap<String, StdListener>,
+    ) -> Result<Self, EdgeError> {
         let tls = Tls::new(config, &config.admin.with_extension("trust"))
             .map_err(|(place, what)| EdgeError::Tls { place, what })?;
         let mut predecessor = None;
@@ -107,10 +124,9 @@ impl Edge {
             let taken = handover::take(&config.admin).await;
             predecessor = Some(taken.map_err(EdgeError::TakeOver)?);
         }
-        let mut inherited = predecessor
-            .as_mut()
-            .map(|predecessor| std::mem::take(&mut predecessor.listeners))
-            .unwrap_or_default();
+        if let Some(predecessor) = &mut predecessor {
+            inherited.append(&mut predecessor.listeners);
+        }
         let mut listeners = BTreeMap::new();
         for listener in &config.listeners {
             let socket = match inherited.remove(&listener.name) {
@@ -148,6 +164,7 @@ impl Edge {
             sockets: Sockets::new(duplicates.map_err(EdgeError::TakeOver)?),
             tls: Arc::new(tls),
             open: AtomicUsize::new(0),
+            connections: AtomicU64::new(tls::now_ms() << 20),
             keeping: tokio::sync::Mutex::new(()),
         });
         let (stop, stopped) = watch::channel(None);
@@ -222,9 +239,17 @@ impl Edge {
     /// Takes no more connections and ends those that there are after their next answer, which says so.
     /// Idle ones are closed when three quarters of `patience` are over, not at once: a request may be on
     /// its way. After `patience` the rest is cut; how many connections that were.
-    pub async fn stop(mut self, patience: Duration) -> usize {
-        self.stop
-            .send_replace(Some(Instant::now() + patience * 3 / 4));
+    pub async fn stop(self, patience: Duration) -> usize {
+        self.end_by(patience * 3 / 4, patience).await
+    }
+
+    /// As [`Edge::stop`], and idle connections are closed at once: nobody will serve their clients here.
+    pub async fn end(self, patience: Duration) -> usize {
+        self.end_by(Duration::ZERO, patience).await
+    }
+
+    async fn end_by(mut self, idle: Duration, patience: Duration) -> usize {
+        self.stop.send_replace(Some(Instant::now() + idle));
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(patience, all).await.is_ok();
         let cut = self.shared.open.load(Relaxed);
@@ -320,9 +345,11 @@ async fn serve(
     stopped: Stopped,
 ) {
     let _ = stream.set_nodelay(true);
+    let number = shared.connections.fetch_add(1, Relaxed);
     let mut peer = Peer {
         address: client.ip(),
         scheme: "http",
+        connection: HeaderValue::from(number),
         vouched: Vouched::default(),
     };
     let name = &listener.name;

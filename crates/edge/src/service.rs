@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use crate::config;
 use crate::group::{Group, Open, Share, Target};
 
+/// Between two tries to reach a target.
+const AGAIN: Duration = Duration::from_millis(20);
 /// Requests that may wait while a service is held.
 const HELD_MAX: usize = 10_000;
 
@@ -21,6 +23,8 @@ pub(crate) struct Service {
     pub name: String,
     pub answer: Duration,
     pub connect: Duration,
+    /// How long a request may wait for a target when none can be reached.
+    pub wait: Duration,
     pub affinity: bool,
     shares: RwLock<Arc<Vec<Share>>>,
     changing: Mutex<()>,
@@ -60,6 +64,7 @@ impl Service {
             name: name.to_string(),
             answer: Duration::from_millis(config.answer_ms),
             connect: Duration::from_millis(config.connect_ms),
+            wait: Duration::from_millis(config.wait_ms),
             affinity: config.affinity,
             shares: RwLock::new(Arc::new(shares.collect())),
             changing: Mutex::new(()),
@@ -155,6 +160,20 @@ impl Service {
             point = point.wrapping_sub(weight);
             falls_here
         })
+    }
+
+    /// Waits a moment for a target to come back; false when too many wait already, or it is too late.
+    pub async fn wait_for_target(&self, since: Instant) -> bool {
+        if since.elapsed() >= self.wait {
+            return false;
+        }
+        if self.held.fetch_add(1, Relaxed) >= HELD_MAX {
+            self.held.fetch_sub(1, Relaxed);
+            return false;
+        }
+        tokio::time::sleep(AGAIN).await;
+        self.held.fetch_sub(1, Relaxed);
+        true
     }
 
     /// Waits while the service is held. False when too many wait already.

@@ -279,6 +279,7 @@ mod tests {
             affinity: false,
             answer_ms: 1,
             connect_ms: 1,
+            wait_ms: 0,
         };
         Table::new(&config::Config {
             admin: "".into(),

@@ -1,5 +1,6 @@
 //! Plain TCP: a connection goes to a target as a whole.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -29,7 +30,16 @@ where
     };
     let mut last = None;
     let (route, mut first) = service.enter(wish);
-    for (group, target) in route {
+    let mut route: VecDeque<_> = route.into();
+    loop {
+        let Some((group, target)) = route.pop_front() else {
+            if !service.wait_for_target(began).await {
+                break;
+            }
+            let again = service.enter(wish);
+            (route, first) = (again.0.into(), again.1);
+            continue;
+        };
         let connecting = TcpStream::connect(target.address);
         match tokio::time::timeout(service.connect, connecting).await {
             Ok(Ok(stream)) => {

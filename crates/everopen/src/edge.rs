@@ -1,5 +1,8 @@
 //! `everopen edge`: the front of services.
 
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,22 +11,22 @@ use clap::Args;
 use everopen_edge::{Config, Edge};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::LogFormat;
-
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Its settings: listeners, services, groups
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    #[command(flatten)]
+    pub tether: crate::tether::Tether,
     /// Take the listening sockets over from the edge that runs with the same settings; it then ends
     #[arg(long)]
     pub take_over: bool,
     /// Seconds that requests and connections may take to end when it stops or was taken over
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain: u64,
-    /// Form of the log on standard error
-    #[arg(long, value_enum, default_value_t)]
-    pub log_format: LogFormat,
+    /// Take the first listener's socket from standard input
+    #[arg(long, hide = true)]
+    pub listener_on_stdin: bool,
 }
 
 /// Runs until SIGTERM or Ctrl-C, or until its next version has taken over.
@@ -31,8 +34,9 @@ pub struct Arguments {
 /// # Errors
 /// When it can't start.
 pub fn run(args: &Arguments) -> Result<()> {
-    crate::telemetry::start(args.log_format, false)?;
+    args.tether.start()?;
     let config = Config::read(&args.config)?;
+    let inherited = inherited(args, &config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -40,7 +44,7 @@ pub fn run(args: &Arguments) -> Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("watch for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("watch for signals")?;
-        let mut edge = Edge::start(&config, args.take_over).await?;
+        let mut edge = Edge::start_on(&config, args.take_over, inherited).await?;
         for listener in &config.listeners {
             tracing::info!(
                 listener = listener.name,
@@ -55,11 +59,30 @@ pub fn run(args: &Arguments) -> Result<()> {
             () = edge.handed_over() => true,
         };
         tracing::info!(is_replaced, "takes no more connections");
-        let cut = edge.stop(Duration::from_secs(args.drain)).await;
+        let patience = Duration::from_secs(args.drain);
+        let cut = match is_replaced {
+            true => edge.stop(patience).await,
+            false => edge.end(patience).await,
+        };
         if !is_replaced {
             Edge::remove_sockets(&config.admin);
         }
         tracing::info!(cut, "stopped");
         Ok(())
     })
+}
+
+fn inherited(args: &Arguments, config: &Config) -> Result<BTreeMap<String, TcpListener>> {
+    let first = config.listeners.first();
+    let Some(first) = first.filter(|_| args.listener_on_stdin) else {
+        return Ok(BTreeMap::new());
+    };
+    let shared = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("take the listening socket")?;
+    Ok(BTreeMap::from([(
+        first.name.clone(),
+        TcpListener::from(shared),
+    )]))
 }

@@ -1,5 +1,7 @@
 //! The gateway's settings. Every queue, cache and wait has its bound here.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::feed::FeedConfig;
@@ -42,6 +44,10 @@ pub struct Config {
     pub private_rate: RateLimit,
     /// Requests for fills per key.
     pub fills_rate: RateLimit,
+    /// Proxies in front of this gateway. Of their requests the last address in `X-Forwarded-For` counts as
+    /// the client's and `Everopen-Connection` as its connection; of nobody else's. They are not bound by
+    /// the limit of connections from one address.
+    pub proxies: Vec<IpAddr>,
     /// How often the keys' file is looked at for changes.
     pub keys_reload_ms: u32,
     /// Whether members may credit themselves by the deposit routes. Only for demonstrations.
@@ -80,6 +86,7 @@ impl Default for Config {
                 per_second: 10,
                 burst: 20,
             },
+            proxies: Vec::new(),
             keys_reload_ms: 1_000,
             demo_deposits: false,
             demo_withdrawals: false,

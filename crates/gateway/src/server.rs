@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts as _, WebSocketUpgrade};
-use axum::http::Request;
 use axum::http::header::UPGRADE;
+use axum::http::{HeaderMap, Request};
 use axum::routing::MethodRouter;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -124,7 +124,12 @@ pub async fn serve(
                 continue;
             }
         };
-        match slots.take(address.ip()) {
+        let is_proxy = gateway.config.proxies.contains(&address.ip());
+        let slot = match is_proxy {
+            true => slots.take_for_proxy(),
+            false => slots.take(address.ip()),
+        };
+        match slot {
             Some(slot) => {
                 let task = serve_connection(
                     gateway.clone(),
@@ -208,8 +213,13 @@ async fn serve_connection(
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, gateway.config.send_timeout_ms);
     let _counted = Counted::new(&gateway.metrics.connections);
     let router = TowerToHyperService::new(router);
+    let is_proxy = gateway.config.proxies.contains(&origin.address);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
+        let origin = match is_proxy {
+            true => forwarded(request.headers(), origin),
+            false => origin,
+        };
         request.extensions_mut().insert(Connection(origin));
         router.call(request)
     });
@@ -232,6 +242,20 @@ async fn serve_connection(
     };
     if let Err(error) = result {
         tracing::debug!(%error, connection = number, "connection ended early");
+    }
+}
+
+/// From where a proxy says that a request came. What it does not say, or not so that it can be read, is
+/// the proxy's own.
+fn forwarded(headers: &HeaderMap, proxy: Origin) -> Origin {
+    let text = |name: &str| headers.get_all(name).iter().next_back()?.to_str().ok();
+    let address = text("x-forwarded-for")
+        .and_then(|all| all.rsplit(',').next())
+        .and_then(|last| last.trim().parse().ok());
+    let connection = text("everopen-connection").and_then(|number| number.parse().ok());
+    Origin {
+        address: address.unwrap_or(proxy.address),
+        connection: connection.unwrap_or(proxy.connection),
     }
 }
 
@@ -264,5 +288,42 @@ async fn reload_keys(gateway: Arc<Gateway>, mut stopped: watch::Receiver<bool>) 
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_address_of_a_proxy_counts() {
+        let proxy = Origin {
+            address: [127, 0, 0, 1].into(),
+            connection: 7,
+        };
+        let of = |pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, value.parse().unwrap());
+            }
+            let origin = forwarded(&headers, proxy);
+            (origin.address.to_string(), origin.connection)
+        };
+        assert_eq!(of(&[]), ("127.0.0.1".into(), 7));
+        let both = [
+            ("x-forwarded-for", "10.0.0.1, 192.0.2.9"),
+            ("everopen-connection", "42"),
+        ];
+        assert_eq!(of(&both), ("192.0.2.9".into(), 42));
+        let twice = [
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "2001:db8::1"),
+        ];
+        assert_eq!(of(&twice), ("2001:db8::1".into(), 7));
+        let wrong = [
+            ("x-forwarded-for", "somebody"),
+            ("everopen-connection", "-1"),
+        ];
+        assert_eq!(of(&wrong), ("127.0.0.1".into(), 7));
     }
 }

@@ -24,7 +24,8 @@ struct Open {
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
-    key: u64,
+    /// None for one that counts with no address.
+    key: Option<u64>,
 }
 
 impl Slots {
@@ -33,6 +34,22 @@ impl Slots {
             max,
             per_address_max,
             open: Mutex::default(),
+        })
+    }
+
+    /// A place for a proxy's connection, which carries many clients, if there is one.
+    pub fn take_for_proxy(self: &Arc<Self>) -> Option<Slot> {
+        let mut open = self
+            .open
+            .lock()
+            .expect("invariant: no panic under this lock");
+        if open.all >= self.max {
+            return None;
+        }
+        open.all += 1;
+        Some(Slot {
+            slots: self.clone(),
+            key: None,
         })
     }
 
@@ -51,7 +68,7 @@ impl Slots {
         open.by_address.insert(key, here + 1);
         Some(Slot {
             slots: self.clone(),
-            key,
+            key: Some(key),
         })
     }
 }
@@ -64,10 +81,11 @@ impl Drop for Slot {
             .lock()
             .expect("invariant: no panic under this lock");
         open.all -= 1;
-        if let Some(here) = open.by_address.get_mut(&self.key) {
+        let Some(key) = self.key else { return };
+        if let Some(here) = open.by_address.get_mut(&key) {
             *here -= 1;
             if *here == 0 {
-                open.by_address.remove(&self.key);
+                open.by_address.remove(&key);
             }
         }
     }
@@ -87,7 +105,8 @@ mod tests {
         let third = slots.take(there).unwrap();
         assert!(slots.take(there).is_none(), "no more from anywhere");
         drop(first);
-        let fourth = slots.take(here).unwrap();
+        let fourth = slots.take_for_proxy().unwrap();
+        assert!(slots.take_for_proxy().is_none(), "nor for a proxy");
         drop((second, third, fourth));
         let open = slots.open.lock().unwrap();
         assert!(open.all == 0 && open.by_address.is_empty());

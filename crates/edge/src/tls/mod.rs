@@ -26,6 +26,7 @@ use crate::server::{Stopped, told};
 
 pub(crate) use accept::welcome;
 use log::ConnectionLog;
+pub(crate) use log::now_ms;
 use stamps::Stamps;
 pub use stores::StoreStatus;
 use stores::{Store, Version};

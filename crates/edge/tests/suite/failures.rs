@@ -5,7 +5,35 @@ use std::time::{Duration, Instant};
 use everopen_testkit::free_address;
 use serde_json::json;
 
-use super::support::{Client, Manner, Place, Server, count, get};
+use super::support::{Client, Manner, Place, Server, count, get, until};
+
+#[test]
+fn a_target_that_comes_back_in_time_costs_no_request() {
+    let address = free_address();
+    let mut place = Place::new(&[address], &[], (1, 0));
+    place.config.services.get_mut("api").unwrap().wait_ms = 10_000;
+    let _edge = place.start();
+    let public = place.public();
+    let waiting: Vec<_> = ["GET", "POST"]
+        .map(|method| {
+            std::thread::spawn(move || {
+                let mut client = Client::connect(public).expect("connected");
+                client
+                    .send(method, "", "body")
+                    .map(|(status, _, body)| (status, body))
+            })
+        })
+        .into();
+    let held = || place.operator().status().expect("a status").services["api"].held;
+    until("both wait", || held() == 2);
+    let _server = Server::start_at("back", address);
+    for waiting in waiting {
+        assert_eq!(
+            waiting.join().expect("a client"),
+            Some((200, "back".into()))
+        );
+    }
+}
 
 #[test]
 fn a_dead_target_costs_no_request() {

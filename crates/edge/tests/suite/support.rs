@@ -40,7 +40,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_at(name, "127.0.0.1:0".parse().expect("an address"))
+    }
+
+    pub fn start_at(name: &str, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("a port");
         let server = Self {
             address: listener.local_addr().expect("an address"),
             seen: Arc::default(),
@@ -237,6 +241,7 @@ impl Place {
             affinity: false,
             answer_ms: 2_000,
             connect_ms: 1_000,
+            wait_ms: 0,
         };
         let config = Config {
             admin: folder.path().join("edge.sock"),

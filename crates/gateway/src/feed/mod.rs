@@ -187,6 +187,23 @@ impl Feed {
         }
     }
 
+    /// Ends all connections that there are and says that they are to come again, at once and with the
+    /// sequence that they have; those that come are served. For a gateway in whose place another has come,
+    /// and which may be asked to serve again.
+    pub fn move_on(&self) -> usize {
+        let hub = self.hub();
+        for client in hub.clients.values() {
+            client.outbox.close(Closing {
+                message: "Reconnect",
+                reason: "another gateway serves now; subscribe again, on `full` with from_sequence"
+                    .to_owned(),
+                code: close_code::RESTART,
+                kind: ClosingKind::Shutdown,
+            });
+        }
+        hub.clients.len()
+    }
+
     fn hub(&self) -> MutexGuard<'_, Hub> {
         // A client's thread that panicked left at most a subscription half made.
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
