@@ -41,6 +41,8 @@ impl Place {
             test,
             group: None,
             group_header: false,
+            http2: None,
+            tls: None,
         };
         let service = Service {
             groups: BTreeMap::from([
@@ -50,6 +52,7 @@ impl Place {
             affinity: false,
             answer_ms: 5_000,
             connect_ms: 1_000,
+            wait_ms: 0,
         };
         let config = Config {
             admin: folder.path().join("edge.sock"),
@@ -58,6 +61,8 @@ impl Place {
                 listener("test", test, true),
             ],
             services: BTreeMap::from([(SERVICE.to_string(), service)]),
+            stores: BTreeMap::new(),
+            connection_log: None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(3)
