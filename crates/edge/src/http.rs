@@ -71,9 +71,9 @@ pub(crate) async fn converse<S>(
         async move {
             let version = request.version();
             let mut answer = proxy::serve(front, client, request).await?;
-            if version == Version::HTTP_2 {
-                // There the connection says itself that it ends.
-            } else if is_last.borrow().is_some()
+            // HTTP/2 says of a whole connection that it ends.
+            if version != Version::HTTP_2
+                && is_last.borrow().is_some()
                 && answer.status() != StatusCode::SWITCHING_PROTOCOLS
             {
                 let close = HeaderValue::from_static("close");

@@ -55,6 +55,13 @@ impl ClientCertificate {
         let (_, parsed) = X509Certificate::from_der(der).ok()?;
         let names = parsed.subject_alternative_name().ok().flatten();
         let names = names.map_or(&[][..], |names| &names.value.general_names);
+        let all = |of: fn(&GeneralName<'_>) -> Option<String>| -> Vec<String> {
+            names
+                .iter()
+                .filter_map(of)
+                .map(|text| printable(&text))
+                .collect()
+        };
         let serial = parsed.raw_serial();
         let zeros = serial.iter().take_while(|byte| **byte == 0).count();
         let serial = hex(&serial[zeros.min(serial.len().saturating_sub(1))..]);
@@ -66,20 +73,14 @@ impl ClientCertificate {
             not_after: iso(parsed.validity().not_after),
             expires: parsed.validity().not_after.timestamp(),
             fingerprint: hex(&Sha256::digest(der)),
-            uris: names
-                .iter()
-                .filter_map(|name| match name {
-                    GeneralName::URI(uri) => Some(printable(uri)),
-                    _ => None,
-                })
-                .collect(),
-            dns: names
-                .iter()
-                .filter_map(|name| match name {
-                    GeneralName::DNSName(host) => Some(printable(host)),
-                    _ => None,
-                })
-                .collect(),
+            uris: all(|name| match name {
+                GeneralName::URI(uri) => Some((*uri).to_string()),
+                _ => None,
+            }),
+            dns: all(|name| match name {
+                GeneralName::DNSName(host) => Some((*host).to_string()),
+                _ => None,
+            }),
         })
     }
 
