@@ -47,10 +47,19 @@ pub(crate) struct Peer {
     pub vouched: Vouched,
 }
 
-/// Headers by which proxies tell a verified client certificate.
+/// Headers that say who a client is. Many servers hand `_` and `-` to their programs as the same sign
+/// (CGI, RFC 3875 4.1.18, and WSGI after it): what is spelled otherwise and read alike counts as well.
 fn names_a_client(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-amzn-mtls-") || name == "x-forwarded-client-cert"
+    let plain = name.as_str();
+    let read = plain.replace('_', "-");
+    let is_certificate = read.starts_with("x-amzn-mtls-") || read == FORWARDED_CERT.as_str();
+    let is_ours = [
+        &FORWARDED_FOR,
+        &FORWARDED_PROTO,
+        &FORWARDED_HOST,
+        &CONNECTION_NUMBER,
+    ];
+    is_certificate || (plain != read && is_ours.iter().any(|ours| read == ours.as_str()))
 }
 
 /// Whether a header's list of tokens has this one.
@@ -223,6 +232,10 @@ mod tests {
             ("X-Amzn-Mtls-Clientcert-Subject", "CN=somebody"),
             ("x-amzn-mtls-clientcert", "…".trim_matches('…')),
             ("X-Forwarded-Client-Cert", "Subject=\"CN=somebody\""),
+            ("X_Amzn_Mtls_Clientcert_Subject", "CN=somebody"),
+            ("X-Forwarded_Client-Cert", "Subject=\"CN=somebody\""),
+            ("X_Forwarded_For", "10.0.0.9"),
+            ("Everopen_Connection", "8"),
             ("X-Forwarded-For", "10.0.0.1"),
             ("X-Forwarded-For", "10.0.0.2"),
             ("X-Forwarded-Proto", "https"),
