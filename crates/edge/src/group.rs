@@ -82,6 +82,29 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Comes back when nothing is under way.
+    pub async fn idled(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            // From here on no notice is missed.
+            idle.as_mut().enable();
+            if self.open.load(SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Ends its tunnels. How much was under way.
+    pub fn cut_tunnels(&self) -> usize {
+        let left = self.open.load(SeqCst);
+        self.cut.send_modify(|times| *times += 1);
+        left
+    }
+}
+
 /// Something that is under way in a group.
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Group>);

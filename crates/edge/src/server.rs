@@ -78,6 +78,8 @@ pub struct Edge {
     shared: Arc<Shared>,
     stop: watch::Sender<Option<Instant>>,
     tasks: JoinSet<()>,
+    /// Looks after files of TLS until the last connection has ended.
+    care: JoinSet<()>,
     handed: mpsc::Receiver<()>,
     admin: PathBuf,
 }
@@ -205,7 +207,8 @@ impl Edge {
             Arc::clone(&shared),
             stopped.clone(),
         ));
-        tasks.spawn(tls::look_after(Arc::clone(&shared.tls), stopped.clone()));
+        let mut care = JoinSet::new();
+        care.spawn(tls::look_after(Arc::clone(&shared.tls)));
         tasks.spawn(handover::serve(
             handover_socket,
             Arc::clone(&shared),
@@ -219,6 +222,7 @@ impl Edge {
             shared,
             stop,
             tasks,
+            care,
             handed,
             admin: config.admin.clone(),
         })
@@ -238,24 +242,31 @@ impl Edge {
 
     /// Takes no more connections and ends those that there are after their next answer, which says so.
     /// Idle ones are closed when three quarters of `patience` are over, not at once: a request may be on
-    /// its way. After `patience` the rest is cut; how many connections that were.
+    /// its way. Tunnels stay until their clients go. After `patience` the rest is cut; how much that was.
     pub async fn stop(self, patience: Duration) -> usize {
         self.end_by(patience * 3 / 4, patience).await
     }
 
-    /// As [`Edge::stop`], and idle connections are closed at once: nobody will serve their clients here.
+    /// As [`Edge::stop`], and idle connections and tunnels are closed at once: nobody will serve their clients here.
     pub async fn end(self, patience: Duration) -> usize {
+        self.shared.table.cut_tunnels();
         self.end_by(Duration::ZERO, patience).await
     }
 
     async fn end_by(mut self, idle: Duration, patience: Duration) -> usize {
         self.stop.send_replace(Some(Instant::now() + idle));
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let all = async {
+            while self.tasks.join_next().await.is_some() {}
+            // Upgraded connections are nobody's task any more.
+            self.shared.table.idled().await;
+        };
         let in_time = tokio::time::timeout(patience, all).await.is_ok();
-        let cut = self.shared.open.load(Relaxed);
+        let under_way = self.shared.table.cut_tunnels();
+        let cut = self.shared.open.load(Relaxed).max(under_way);
         if !in_time {
             self.tasks.shutdown().await;
         }
+        self.care.shutdown().await;
         self.shared.sockets.close();
         cut
     }

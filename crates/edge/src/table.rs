@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config;
-use crate::group::{Share, Target};
+use crate::group::{Group, Share, Target};
 use crate::meter::Reading;
 use crate::service::Service;
 
@@ -210,22 +210,32 @@ impl Table {
         time: Duration,
     ) -> Result<usize, TableError> {
         let group = self.group(service, group)?.group;
-        let is_idle = async {
-            loop {
-                let idle = group.idle.notified();
-                tokio::pin!(idle);
-                // From here on no notice is missed.
-                idle.as_mut().enable();
-                if group.open.load(SeqCst) == 0 {
-                    return;
-                }
-                idle.await;
-            }
-        };
-        let _ = tokio::time::timeout(time, is_idle).await;
-        let left = group.open.load(SeqCst);
-        group.cut.send_modify(|times| *times += 1);
+        let _ = tokio::time::timeout(time, group.idled()).await;
+        let left = group.cut_tunnels();
         Ok(left)
+    }
+
+    fn groups(&self) -> Vec<Arc<Group>> {
+        let shares = self.services.values().flat_map(|service| {
+            let shares = service.shares();
+            shares
+                .iter()
+                .map(|share| Arc::clone(&share.group))
+                .collect::<Vec<_>>()
+        });
+        shares.collect()
+    }
+
+    /// Comes back when nothing is under way anywhere, tunnels included.
+    pub(crate) async fn idled(&self) {
+        for group in self.groups() {
+            group.idled().await;
+        }
+    }
+
+    /// Ends all tunnels. How much was under way.
+    pub(crate) fn cut_tunnels(&self) -> usize {
+        self.groups().iter().map(|group| group.cut_tunnels()).sum()
     }
 
     /// All of it, for operators.

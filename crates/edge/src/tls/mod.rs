@@ -21,8 +21,7 @@ use everopen_identity::clients::{self, Door, KeyFiles, Keys};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::config::{ClientMode, Config, Listener, Protocol, TlsVersion};
-use crate::server::{Stopped, told};
+use crate::config::{self, ClientMode, Config, Listener, Protocol, TlsVersion};
 
 pub(crate) use accept::welcome;
 use log::ConnectionLog;
@@ -46,7 +45,8 @@ pub(crate) struct Hung {
 pub(crate) struct ListenerTls {
     listener: Listener,
     store: Option<Arc<Store>>,
-    stamps: Mutex<Stamps>,
+    /// The keys that were read last, and what their files were then.
+    keys: Mutex<(Arc<Keys>, Stamps)>,
     door: watch::Sender<Arc<Hung>>,
 }
 
@@ -90,8 +90,7 @@ pub struct TlsStatus {
     pub log_lost: u64,
 }
 
-fn hang(listener: &Listener, version: Option<(&str, &Version)>) -> Result<Hung, String> {
-    let tls = listener.tls.as_ref().expect("invariant: it has TLS");
+fn read_keys(tls: &config::Tls) -> Result<Arc<Keys>, String> {
     let files: Vec<KeyFiles> = tls
         .certificates
         .iter()
@@ -100,10 +99,18 @@ fn hang(listener: &Listener, version: Option<(&str, &Version)>) -> Result<Hung, 
             key: certificate.key.clone(),
         })
         .collect();
-    let keys = Keys::load(&files).map_err(|error| {
+    Keys::load(&files).map_err(|error| {
         let cause = std::error::Error::source(&error);
         cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-    })?;
+    })
+}
+
+fn hang(
+    listener: &Listener,
+    keys: Arc<Keys>,
+    version: Option<(&str, &Version)>,
+) -> Result<Hung, String> {
+    let tls = listener.tls.as_ref().expect("invariant: it has TLS");
     let store = version.map(|(_, version)| Arc::clone(&version.store));
     let clients = match (tls.clients.mode, store) {
         (ClientMode::Optional, Some(store)) => clients::Clients::Optional(store),
@@ -151,18 +158,17 @@ impl Tls {
             let Some(tls) = &listener.tls else { continue };
             let named = tls.clients.trust.as_ref();
             let store = named.map(|name| (name, Arc::clone(&stores[name])));
+            let wrong = |what| (format!("listener {:?}: tls", listener.name), what);
             let stamps = Stamps::of_keys(tls);
+            let keys = read_keys(tls).map_err(wrong)?;
             let version = store.as_ref().map(|(name, store)| (*name, store.current()));
             let version = version.as_ref();
-            let hung = hang(
-                listener,
-                version.map(|(name, version)| (name.as_str(), &**version)),
-            );
-            let hung = hung.map_err(|what| (format!("listener {:?}: tls", listener.name), what))?;
+            let version = version.map(|(name, version)| (name.as_str(), &**version));
+            let hung = hang(listener, Arc::clone(&keys), version).map_err(wrong)?;
             let made = ListenerTls {
                 listener: listener.clone(),
                 store: store.map(|(_, store)| store),
-                stamps: Mutex::new(stamps),
+                keys: Mutex::new((keys, stamps)),
                 door: watch::Sender::new(Arc::new(hung)),
             };
             listeners.insert(listener.name.clone(), Arc::new(made));
@@ -205,19 +211,30 @@ impl Tls {
             let place = format!("listener {name:?}: tls");
             let settings = tls.listener.tls.as_ref().expect("invariant: it has TLS");
             let now = Stamps::of_keys(settings);
-            let mut stamps = tls.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut keys = tls.keys.lock().unwrap_or_else(PoisonError::into_inner);
             let version = tls.store.as_ref().map(|store| store.current());
             let hung = tls.door.borrow().store.as_ref().map(|(_, number)| *number);
-            let has_new_keys = all || *stamps != now;
-            if !has_new_keys && hung == version.as_ref().map(|version| version.number) {
+            let has_new_store = hung != version.as_ref().map(|version| version.number);
+            let mut has_new_keys = false;
+            if all || keys.1 != now {
+                keys.1 = now;
+                match read_keys(settings) {
+                    Ok(read) => {
+                        keys.0 = read;
+                        has_new_keys = true;
+                        self.wrong().remove(&place);
+                    }
+                    // The store's change is not to wait for the keys.
+                    Err(what) => self.complain(place.clone(), what),
+                }
+            }
+            if !has_new_keys && !has_new_store {
                 continue;
             }
-            *stamps = now;
             let named = settings.clients.trust.as_deref();
             let version = named.zip(version.as_deref());
-            match hang(&tls.listener, version) {
+            match hang(&tls.listener, Arc::clone(&keys.0), version) {
                 Ok(hung) => {
-                    self.wrong().remove(&place);
                     tls.door.send_replace(Arc::new(hung));
                     tracing::info!(
                         listener = name,
@@ -277,18 +294,15 @@ pub(crate) enum ChoiceError {
     Store(String),
 }
 
-/// Looks after the files until the edge stops.
-pub(crate) async fn look_after(tls: Arc<Tls>, mut stopped: Stopped) {
+/// Looks after the files for as long as the edge has connections: also while it drains.
+pub(crate) async fn look_after(tls: Arc<Tls>) {
     if !tls.has_files() {
         return;
     }
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = told(&mut stopped) => return,
-            _ = look.tick() => {}
-        }
+        look.tick().await;
         let tls = Arc::clone(&tls);
         let _ = tokio::task::spawn_blocking(move || tls.reload(false)).await;
     }

@@ -4,6 +4,7 @@ use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use everopen_edge::Edge;
 use everopen_edge::config::{ClientMode, Protocol};
 use everopen_testkit::pki::Pki;
 use serde_json::json;
@@ -163,6 +164,53 @@ fn thirty_lists_of_ten_thousand_are_in_force_within_five_seconds() {
     replace(&shop.at("lists/29.pem"), &list);
     assert_eq!(odd.does("ended a"), "ok ended");
     assert!(revoked.elapsed() < IN_FORCE, "{:?}", revoked.elapsed());
+}
+
+#[test]
+fn a_key_that_can_not_be_read_does_not_hold_a_revocation_up() {
+    let shop = Shop::new(ClientMode::Verify);
+    let _edge = shop.place.start();
+    let bad = shop.pair("bad", &shop.partners.client(7, |_| {}), &[]);
+    let mut client = shop.python(Some(&bad), "1.3");
+    assert_eq!(client.asks("a"), "ok 200 served");
+    // A rotation of keys that stopped half-way.
+    replace(&shop.at("server.key"), "nothing");
+    until("it is said", || {
+        let status = shop.place.operator().status().expect("a status");
+        !status.tls.wrong.is_empty()
+    });
+    let revoked = Instant::now();
+    write(&shop.at("lists/1.pem"), &shop.partners.list([7], 2050));
+    assert_eq!(client.does("ended a"), "ok ended");
+    assert!(revoked.elapsed() < IN_FORCE, "{:?}", revoked.elapsed());
+    assert!(client.asks("b").starts_with("failed"));
+    let good = shop.pair("good", &shop.partners.client(8, |_| {}), &[]);
+    assert_eq!(shop.python(Some(&good), "1.3").asks("a"), "ok 200 served");
+    let status = shop.place.operator().status().expect("a status");
+    assert!(!status.tls.wrong.is_empty(), "the key is still wrong");
+}
+
+#[test]
+fn an_edge_that_was_taken_over_still_cuts_who_is_taken_back() {
+    let mut shop = Shop::new(ClientMode::Verify);
+    let group = shop.place.config.services.get_mut("api").unwrap();
+    group.groups.get_mut("blue").unwrap().targets = vec![silent()];
+    let mut edge = shop.place.start();
+    let bad = shop.pair("bad", &shop.partners.client(7, |_| {}), &[]);
+    let mut client = shop.python(Some(&bad), "1.3");
+    assert!(client.does("open a").starts_with("ok"));
+    assert_eq!(client.does("upgrade a"), "ok 101");
+    let runtime = &shop.place.runtime;
+    let next = runtime.block_on(Edge::start(&shop.place.config, true));
+    let _next = next.expect("it takes over");
+    runtime.block_on(edge.handed_over());
+    // The tunnel stays with the first, which waits for it.
+    let stopping = runtime.spawn(edge.stop(PATIENCE));
+    let revoked = Instant::now();
+    write(&shop.at("lists/1.pem"), &shop.partners.list([7], 2050));
+    assert_eq!(client.does("ended a"), "ok ended");
+    assert!(revoked.elapsed() < IN_FORCE, "{:?}", revoked.elapsed());
+    drop(stopping);
 }
 
 #[test]
