@@ -20,11 +20,13 @@ pub enum Command {
     /// Run one replica
     Node(Process),
     /// Run one gateway
-    Gateway(Process),
+    Gateway(GatewayProcess),
     /// Run the front of services: routes to blue and green groups of targets
     Edge(crate::edge::Arguments),
     /// Replace a service behind an edge while its clients keep working
     Rollout(crate::rollout::Arguments),
+    /// Do what a member does: sign in, place an order, see it, cancel it
+    Journey(crate::journey::Arguments),
     /// Look at a cluster of replicas and change it
     Cluster(crate::cluster::Cluster),
     /// Run this program's rules over a live log, beside the replicas, and report the first event
@@ -124,6 +126,9 @@ pub struct Up {
     /// trade on when it is killed, and the next `up` takes them over
     #[arg(long)]
     pub tied: bool,
+    /// Serve clients through an edge, behind which `everopen rollout` replaces the gateway
+    #[arg(long)]
+    pub edge: bool,
     /// Take a running venue over from the `up` that runs it now, which ends without it; processes
     /// of another release or with other settings are then replaced one by one, while trading goes
     /// on
@@ -155,6 +160,16 @@ pub struct Process {
     /// Take the listening socket from standard input
     #[arg(long, hide = true)]
     pub listener_on_stdin: bool,
+}
+
+/// A gateway, of which several may have one file.
+#[derive(Debug, Args)]
+pub struct GatewayProcess {
+    #[command(flatten)]
+    pub process: Process,
+    /// Listen here instead of where the file says
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,6 +9,7 @@ mod cluster;
 mod config;
 mod edge;
 mod gateway;
+mod journey;
 mod log;
 mod member;
 mod node;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         cli::Command::Gateway(args) => gateway::run(args),
         cli::Command::Edge(args) => edge::run(args),
         cli::Command::Rollout(args) => rollout::run(args),
+        cli::Command::Journey(args) => journey::run(args),
         cli::Command::Cluster(args) => cluster::run(args),
         cli::Command::Shadow(args) => shadow::run(args),
         cli::Command::Sim(args) => sim::perform(args),

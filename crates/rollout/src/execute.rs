@@ -252,6 +252,10 @@ pub async fn rollback(
         "shift traffic back",
         controller.order("PUT", "weights", &weights),
     )?;
+    if let Err(error) = controller.tell_to_drain(&running.rollout) {
+        // They serve their long connections on, which is no reason not to go back.
+        tracing::warn!(error, "the version that served is not told");
+    }
     let warm = controller.plan.file.after.warm_ms;
     state.back = Some((current, now_ms() + warm));
     io_fault(

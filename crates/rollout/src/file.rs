@@ -188,6 +188,24 @@ pub struct After {
     /// Milliseconds that requests and connections of the old version may take to end.
     #[serde(default = "thirty_seconds")]
     pub drain_ms: u64,
+    /// A signal for the old version's processes when its drain begins, so that they can ask their clients
+    /// to connect again: `USR1`, `USR2` or `HUP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_signal: Option<DrainSignal>,
+}
+
+/// What the old version's processes are told with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DrainSignal {
+    /// SIGUSR1
+    #[serde(rename = "USR1")]
+    Usr1,
+    /// SIGUSR2
+    #[serde(rename = "USR2")]
+    Usr2,
+    /// SIGHUP
+    #[serde(rename = "HUP")]
+    Hup,
 }
 
 impl Default for After {
@@ -195,6 +213,7 @@ impl Default for After {
         Self {
             warm_ms: one_hour(),
             drain_ms: thirty_seconds(),
+            drain_signal: None,
         }
     }
 }

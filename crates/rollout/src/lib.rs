@@ -15,6 +15,7 @@ pub mod file;
 mod http;
 pub mod journal;
 mod journey;
+pub mod keep;
 mod meter;
 pub mod plan;
 mod process;

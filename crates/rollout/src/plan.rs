@@ -2,6 +2,8 @@
 //! will be done.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,16 @@ pub struct Plan {
     pub to: String,
     /// What is done, in order.
     pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Reads one that was written down.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
 }
 
 /// One step. Each may be done again after it was begun and not ended.

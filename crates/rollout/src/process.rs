@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::file::Start;
+use crate::file::{DrainSignal, Start};
 use crate::journey::fill;
+use crate::state::write;
 
 /// The mark: rollout, instance and port.
 const MARK: &str = "EVEROPEN_ROLLOUT";
@@ -108,7 +109,17 @@ fn free_port(given: &[u16]) -> io::Result<u16> {
         .ok_or_else(|| io::Error::other("no port is free"))
 }
 
-/// Starts an instance. Its output goes to a file in the rollout's folder.
+/// Which port each instance of a rollout was given: so one that ended can be started again where the edge
+/// looks for it.
+pub(crate) fn ports(folder: &Path) -> io::Result<BTreeMap<u16, u16>> {
+    match fs::read(folder.join("ports.json")) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Starts an instance on a free port, which is noted before.
 pub(crate) fn start(
     start: &Start,
     version: &str,
@@ -118,6 +129,21 @@ pub(crate) fn start(
     folder: &Path,
 ) -> io::Result<u16> {
     let port = free_port(given)?;
+    let mut ports = ports(folder)?;
+    ports.insert(instance, port);
+    write(&folder.join("ports.json"), &serde_json::to_vec(&ports)?)?;
+    start_at(start, version, rollout, (instance, port), folder)?;
+    Ok(port)
+}
+
+/// Starts an instance on a port. Its output goes to a file in the rollout's folder.
+pub(crate) fn start_at(
+    start: &Start,
+    version: &str,
+    rollout: &str,
+    (instance, port): (u16, u16),
+    folder: &Path,
+) -> io::Result<()> {
     let values = BTreeMap::from([
         ("port".to_string(), port.to_string()),
         ("version".to_string(), version.to_string()),
@@ -151,12 +177,24 @@ pub(crate) fn start(
         .map_err(|error| io::Error::new(error.kind(), format!("start {program:?}: {error}")))?;
     // Nobody else waits for it as long as this controller lives.
     std::thread::spawn(move || child.wait());
-    Ok(port)
+    Ok(())
 }
 
 impl Process {
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    pub fn tell(&self, signal: DrainSignal) {
+        self.signal(match signal {
+            DrainSignal::Usr1 => Signal::USR1,
+            DrainSignal::Usr2 => Signal::USR2,
+            DrainSignal::Hup => Signal::HUP,
+        });
     }
 
     fn signal(&self, signal: Signal) {

@@ -114,6 +114,11 @@ impl Folder {
         )
     }
 
+    /// Where a rollout's plan is.
+    pub fn plan_of(root: &Path, service: &str, id: &str) -> PathBuf {
+        root.join(service).join(id).join("plan.json")
+    }
+
     /// The rollouts of a service, oldest first.
     ///
     /// # Errors

@@ -253,8 +253,23 @@ impl Controller<'_> {
         }
     }
 
+    /// Tells a rollout's processes that others serve in their place, if its file wants that.
+    pub(crate) fn tell_to_drain(&self, rollout: &str) -> Result<(), String> {
+        let Some(signal) = self.plan.file.after.drain_signal else {
+            return Ok(());
+        };
+        let found =
+            process::find(rollout).map_err(|error| format!("look for processes: {error}"))?;
+        found.iter().for_each(|process| process.tell(signal));
+        Ok(())
+    }
+
     fn drain(&self) -> Result<String, String> {
         let from = self.plan.from.as_deref().unwrap_or_default();
+        let state = self.folder.state().map_err(|error| error.to_string())?;
+        if let Some(running) = state.groups.get(from) {
+            self.tell_to_drain(&running.rollout)?;
+        }
         let ms = self.plan.file.after.drain_ms;
         let path = format!("/services/{}/groups/{from}/drain", self.plan.file.service);
         let patience = Duration::from_millis(ms) + EDGE;

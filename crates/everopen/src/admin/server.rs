@@ -1,7 +1,7 @@
 //! The admin socket of a gateway: one request a connection, a line of JSON each way.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -29,21 +29,49 @@ pub(super) fn socket_path(dir: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/admin.sock", dir.as_raw_fd()))
 }
 
-/// Listens until the process ends.
+/// Between two looks whether somebody still answers on the socket.
+const RETAKE: Duration = Duration::from_millis(250);
+
+/// Listens until the process ends. The gateway that came last has the socket; when it has ended, one that
+/// is still there takes it again.
 ///
 /// # Errors
 /// When the socket can't be made.
 pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
     let directory = File::open(dir).with_context(|| format!("open {}", dir.display()))?;
-    let path = socket_path(&directory);
-    // A socket that is there is of a process that has ended: only one gateway has this address.
+    listen(dir, &directory, &operator)?;
+    let dir = dir.to_path_buf();
+    let work = move || {
+        loop {
+            std::thread::sleep(RETAKE);
+            let is_dead = match UnixStream::connect(socket_path(&directory)) {
+                Ok(_) => false,
+                Err(error) => matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ),
+            };
+            if is_dead && let Err(error) = listen(&dir, &directory, &operator) {
+                tracing::warn!(error = format!("{error:#}"), "nobody has the admin socket");
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("everopen-retake".into())
+        .spawn(work)
+        .context("start the admin thread")?;
+    Ok(())
+}
+
+fn listen(dir: &Path, directory: &File, operator: &Arc<Operator>) -> Result<()> {
+    let operator = Arc::clone(operator);
+    let path = socket_path(directory);
     let _ = std::fs::remove_file(dir.join("admin.sock"));
     let listener = UnixListener::bind(&path).context("listen on the admin socket")?;
     std::fs::set_permissions(dir.join("admin.sock"), PermissionsExt::from_mode(0o600))
         .context("close the admin socket to others")?;
     let busy = Arc::new(AtomicUsize::new(0));
     let work = move || {
-        let _directory = directory;
         for stream in listener.incoming() {
             let (operator, busy) = (Arc::clone(&operator), Arc::clone(&busy));
             let begun = stream

@@ -1,6 +1,6 @@
 //! `gateway.toml`: one gateway on its host.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,12 @@ pub struct Gateway {
     pub cluster: ClusterId,
     /// Where REST and WebSocket are served.
     pub listen: SocketAddr,
+    /// Where members reach it, if that is an edge in front of it; else where it listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<SocketAddr>,
+    /// Addresses of proxies in front of it: what they say in `X-Forwarded-For` is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<IpAddr>,
     /// The folder of the API keys.
     #[serde(default = "here")]
     pub keys: PathBuf,
@@ -143,6 +149,7 @@ impl GatewayFile {
             private_rate: rate(self.gateway.private_rate),
             fills_rate: rate(self.gateway.private_rate),
             public_rate: rate(self.gateway.public_rate),
+            proxies: self.gateway.proxies.clone(),
             demo_deposits: self.gateway.demo_deposits,
             demo_withdrawals: !self.gateway.manual_withdrawals,
             ..everopen_gateway::Config::demo()

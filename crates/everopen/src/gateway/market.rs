@@ -1,5 +1,8 @@
 //! Runs the simulated market: a thread that lets its participants act at a steady rate.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
@@ -10,6 +13,7 @@ use anyhow::{Context, Result};
 use everopen_client::Refusal;
 use everopen_domain::{Event, Timestamp};
 use everopen_orderflow::participants::Participants;
+use rustix::fs::FlockOperation;
 
 use super::Shared;
 
@@ -33,12 +37,18 @@ impl Market {
         participants: Participants,
         shared: Shared,
         events: Receiver<Vec<Event>>,
+        lock: File,
     ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("everopen-market".into())
-            .spawn(move || run(participants, &shared, &events, &until))
+            .spawn(move || {
+                let mut participants = participants;
+                if wait_for_turn(&mut participants, &events, &until, &lock) {
+                    run(participants, &shared, &events, &until);
+                }
+            })
             .context("start the market's thread")?;
         Ok(Self { stop, thread })
     }
@@ -51,6 +61,42 @@ impl Market {
             tracing::error!("the simulated market's thread panicked");
         }
     }
+}
+
+/// The file by whose lock one of several gateways runs the market.
+///
+/// # Errors
+/// When it can't be opened.
+pub fn lock_file(folder: &Path) -> Result<File> {
+    let path = folder.join("market.lock");
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("open {}", path.display()))
+}
+
+/// Waits until no other gateway runs the market, and learns meanwhile what happens. False when stopped.
+fn wait_for_turn(
+    participants: &mut Participants,
+    events: &Receiver<Vec<Event>>,
+    stop: &AtomicBool,
+    lock: &File,
+) -> bool {
+    while !stop.load(Relaxed) {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return true,
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => tracing::warn!(%error, "the market's lock can't be taken"),
+        }
+        while let Ok(events) = events.try_recv() {
+            participants.observe(&events);
+        }
+        std::thread::park_timeout(PERIOD);
+    }
+    false
 }
 
 fn run(

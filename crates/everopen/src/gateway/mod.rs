@@ -57,10 +57,13 @@ struct Shared {
 ///
 /// # Errors
 /// When the gateway can't start, or can't go on.
-pub fn run(args: &cli::Process) -> Result<()> {
-    args.tether.start()?;
-    let file = crate::config::gateway::Gateway::read(&args.config)?;
-    let listener = listener(args, &file)?;
+pub fn run(args: &cli::GatewayProcess) -> Result<()> {
+    args.process.tether.start()?;
+    let mut file = crate::config::gateway::Gateway::read(&args.process.config)?;
+    if let Some(address) = args.listen {
+        file.gateway.listen = address;
+    }
+    let listener = listener(&args.process, &file)?;
     let (end, ended) = watch::channel(false);
     let (shared, feed, tapped) = connect(&file, end.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -75,15 +78,17 @@ pub fn run(args: &cli::Process) -> Result<()> {
         return Ok(());
     }
     let gateway = make_gateway(&file, &shared, &feed)?;
+    move_on_when_told(&runtime, gateway.feed())?;
     let market = Arc::new(Mutex::new(None));
     serve_operators(&file, &shared, &listener)?;
     let prepared = {
-        let (shared, market, file) = (shared.clone(), Arc::clone(&market), file.gateway.clone());
+        let (shared, market) = (shared.clone(), Arc::clone(&market));
+        let wanted = file.gateway.market.map(|market| (market, file.keys()));
         let (stop, end) = (Arc::clone(&stop), end.clone());
         std::thread::Builder::new()
             .name("everopen-prepare".into())
             .spawn(move || {
-                let prepared = prepare::prepare(&shared, file.market, &stop, tapped);
+                let prepared = prepare::prepare(&shared, wanted, &stop, tapped);
                 match prepared {
                     Ok(running) => {
                         *market
@@ -234,6 +239,7 @@ fn serve_operators(file: &GatewayFile, shared: &Shared, listener: &TcpListener) 
     let address = listener
         .local_addr()
         .context("read the listening address")?;
+    let address = file.gateway.public.unwrap_or(address);
     let access = endpoints::Access {
         version: env!("CARGO_PKG_VERSION").into(),
         rest: format!("http://{address}"),
@@ -254,6 +260,25 @@ fn serve_operators(file: &GatewayFile, shared: &Shared, listener: &TcpListener) 
         (access, Arc::clone(&shared.is_prepared)),
     );
     admin::serve(&file.admin(), Arc::new(operator))
+}
+
+/// On SIGUSR1, which a rollout sends to the gateway in whose place another has come, the clients of the
+/// feed are told to connect again: then they meet the other one.
+fn move_on_when_told(
+    runtime: &tokio::runtime::Runtime,
+    feed: &Arc<gateway::feed::Feed>,
+) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _inside = runtime.enter();
+    let mut told = signal(SignalKind::user_defined1()).context("watch for signals")?;
+    let feed = Arc::clone(feed);
+    runtime.spawn(async move {
+        while told.recv().await.is_some() {
+            let clients = feed.move_on();
+            tracing::info!(clients, "clients of the feed were told to connect again");
+        }
+    });
+    Ok(())
 }
 
 fn watch_signals(

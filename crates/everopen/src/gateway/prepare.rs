@@ -1,6 +1,7 @@
 //! What a gateway sees to before its venue counts as ready: that the first entries of the log are
 //! there, once, however many gateways start at the same time.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
@@ -24,7 +25,7 @@ const VIEWS: Duration = Duration::from_secs(30);
 /// When the venue is not what it has to be.
 pub fn prepare(
     shared: &Shared,
-    wanted: Option<Market>,
+    wanted: Option<(Market, PathBuf)>,
     stop: &AtomicBool,
     events: Receiver<Vec<Event>>,
 ) -> Result<Option<market::Market>> {
@@ -44,13 +45,19 @@ pub fn prepare(
             .map_err(|what| anyhow!("the venue is not new, but {what}"))?;
     }
     let mut running = None;
-    if let Some(wanted) = wanted {
+    if let Some((wanted, folder)) = wanted {
         let is_fresh = |shared: &Shared| genesis::is_without_market(&read(shared));
         if is_fresh(shared) && !execute(shared, genesis::market, stop, &|s| !is_fresh(s))? {
             return Ok(None);
         }
         let participants = demo::participants(wanted, &read(shared));
-        running = Some(market::Market::start(participants, shared.clone(), events)?);
+        let lock = market::lock_file(&folder)?;
+        running = Some(market::Market::start(
+            participants,
+            shared.clone(),
+            events,
+            lock,
+        )?);
     }
     shared.is_prepared.store(true, Ordering::Release);
     tracing::info!(new = is_new, "the venue is ready");

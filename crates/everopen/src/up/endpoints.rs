@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 /// A process of the venue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Process {
-    /// supervisor, replica or gateway.
+    /// supervisor, replica, edge, gateway, or standby: a gateway kept to go back to.
     pub role: &'static str,
     /// Its number among those of its role.
     pub id: u64,
@@ -46,7 +46,7 @@ pub struct Access {
 pub struct Endpoints<'a> {
     #[serde(flatten)]
     pub access: &'a Access,
-    /// The supervisor first, then replicas and gateway, those that run now.
+    /// The supervisor first, then replicas, edge and gateways, those that run now.
     pub processes: Vec<Process>,
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -72,13 +72,18 @@ impl Layout {
         self.dir.join("tls")
     }
 
+    /// The file whose lock, and whose content, says who supervises.
+    pub fn lock_file(&self) -> PathBuf {
+        self.dir.join("up.lock")
+    }
+
     /// Takes the lock that says who supervises this directory; it lasts as long as the file, and
     /// names the process.
     ///
     /// # Errors
     /// When another process has it.
     pub fn lock(&self) -> Result<File> {
-        let path = self.dir.join("up.lock");
+        let path = self.lock_file();
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -103,7 +108,7 @@ impl Layout {
 
     /// Who held the lock last.
     pub fn supervisor(&self) -> Option<u32> {
-        let text = fs::read_to_string(self.dir.join("up.lock")).ok()?;
+        let text = fs::read_to_string(self.lock_file()).ok()?;
         text.trim().parse().ok()
     }
 
@@ -160,15 +165,19 @@ impl Layout {
     }
 
     /// The gateway's settings as the options want them.
-    pub fn gateway(
-        &self,
-        cluster: &Cluster,
-        args: &cli::Up,
-        listen: std::net::SocketAddr,
-    ) -> Gateway {
+    pub fn gateway(&self, cluster: &Cluster, args: &cli::Up, listen: SocketAddr) -> Gateway {
         Gateway {
             cluster: cluster.cluster,
-            listen,
+            // Behind an edge each is told where.
+            listen: match args.edge {
+                true => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                false => listen,
+            },
+            public: args.edge.then_some(listen),
+            proxies: match args.edge {
+                true => vec![Ipv4Addr::LOCALHOST.into()],
+                false => Vec::new(),
+            },
             keys: ".".into(),
             admin: "..".into(),
             durability: args.durability,
@@ -295,7 +304,11 @@ fn try_lock(file: &File) -> Result<bool> {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<()> {
+/// Makes a folder for its owner alone, if it is not there.
+///
+/// # Errors
+/// When it can't be made.
+pub fn make_dir(dir: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

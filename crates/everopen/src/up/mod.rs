@@ -1,6 +1,8 @@
 //! `everopen up`: a whole market on this machine, each part a process of its own.
 
 pub mod endpoints;
+mod front;
+mod gateways;
 pub mod layout;
 pub mod ports;
 mod process;
@@ -19,6 +21,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 
 use crate::admin::{self, Action};
 use crate::cli;
@@ -27,12 +30,16 @@ use crate::cluster::grow;
 use crate::config::cluster::Cluster;
 use crate::config::gateway::Gateway;
 use crate::config::recovery;
+use front::Front;
+use gateways::Gateways;
 use layout::{Layout, Plan};
 use process::{Process, Role};
 use supervisor::{News, Options, Supervisor};
 
 /// Between two looks whether the gateway serves.
 const LOOK: Duration = Duration::from_millis(25);
+/// How long what is in front may take to end.
+const FRONT_END: Duration = Duration::from_secs(15);
 /// How long the supervisor that runs may take to leave.
 const TAKE_OVER: Duration = Duration::from_secs(10);
 
@@ -47,27 +54,48 @@ pub fn run(args: &cli::Up) -> Result<()> {
     let _lock = take_lock(&layout, args.take_over)?;
     recovery::Plan::check_none(&recovery::Plan::path(layout.dir()))?;
     let gateway_before = Gateway::read(&layout.gateway_file()).ok();
-    let is_serving = Process::find(Role::Gateway, &layout.gateway_file()).is_some();
+    let front = Front::of(&layout);
+    end_other(&layout, &front, args.edge)?;
+    let (role, file) = match args.edge {
+        true => (Role::Edge, front.edge_file()),
+        false => (Role::Gateway, layout.gateway_file()),
+    };
+    let is_serving = Process::find(role, &file).is_some();
     // Before anything is written, since this is what fails most often.
-    let before = gateway_before.as_ref().map(|file| file.gateway.listen);
+    let before = gateway_before.as_ref().map(|file| {
+        let gateway = &file.gateway;
+        gateway.public.unwrap_or(gateway.listen)
+    });
     let last = before.or_else(|| endpoints::last_address(layout.dir()));
     let (listen, listener) = listen(args.listen, last, last.filter(|_| is_serving))?;
     let plan = layout::plan(&layout, args.replicas)?;
     let gateway = layout.gateway(&plan.cluster, args, listen);
-    let replace_gateway = gateway_before.is_some_and(|before| before.gateway != gateway);
+    let mut replace_front = gateway_before.is_some_and(|before| before.gateway != gateway);
     let changed = layout.write_files(&plan.cluster, args, &gateway)?;
     plan.cluster.write(layout.dir())?;
     endpoints::remove(layout.dir());
+    let mut rollout = None;
+    if args.edge {
+        let (test, has_changed) = front.write_edge(listen)?;
+        replace_front = has_changed;
+        rollout = Some(front.write_rollout(&layout, &gateway, test, args)?);
+    }
 
     let stop = Arc::new(AtomicBool::new(false));
     let (tell, news) = channel();
     watch_signals(tell.clone())?;
-    watch_gateway(layout.dir(), tell.clone(), &stop)?;
+    let gateways = match rollout {
+        Some(file) => Some(Gateways::start(&front, file, tell.clone())?),
+        None => {
+            watch_gateway(layout.dir(), tell.clone(), &stop)?;
+            None
+        }
+    };
     let options = Options {
         tied: args.tied,
         log_format: args.log_format,
         only_urgent: is_drawn,
-        replace_gateway,
+        replace_front,
         changed,
     };
     let start = Start::of(&plan);
@@ -76,6 +104,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
         plan,
         options,
         (listen, listener),
+        gateways,
         (tell, news),
     );
     let mut drawing = None;
@@ -216,14 +245,44 @@ fn watch_signals(tell: Sender<News>) -> Result<()> {
     Ok(())
 }
 
+/// How the venue is reached, as a gateway says that is ready.
+fn access(dir: &Path) -> Result<endpoints::Access> {
+    let answer = admin::perform(dir, &Action::Endpoints)?;
+    Ok(serde_json::from_value(answer)?)
+}
+
+/// Ends what an earlier run has in front that this one wants otherwise: a gateway where there is to be an
+/// edge, or the other way round. Clients connect again.
+fn end_other(layout: &Layout, front: &Front, wants_edge: bool) -> Result<()> {
+    let (role, file) = match wants_edge {
+        true => (Role::Gateway, layout.gateway_file()),
+        false => (Role::Edge, front.edge_file()),
+    };
+    let Some(process) = Process::find(role, &file) else {
+        return Ok(());
+    };
+    tracing::warn!("the {role} of an earlier run ends: another way in is wanted");
+    process.signal(Signal::TERM);
+    let deadline = Instant::now() + FRONT_END;
+    while Process::find(role, &file).is_some() {
+        if Instant::now() > deadline {
+            process.signal(Signal::KILL);
+        }
+        std::thread::sleep(LOOK);
+    }
+    if !wants_edge {
+        let ended = everopen_rollout::keep::end(&front.rollouts(), front::SERVICE);
+        ended.context("end the gateways behind the edge")?;
+    }
+    Ok(())
+}
+
 /// Tells once how the venue is reached, when it is.
 fn watch_gateway(dir: &Path, tell: Sender<News>, stop: &Arc<AtomicBool>) -> Result<()> {
     let (dir, stop) = (dir.to_path_buf(), Arc::clone(stop));
     let look = move || {
         while !stop.load(Relaxed) {
-            let answer = admin::perform(&dir, &Action::Endpoints);
-            let access = answer.and_then(|value| Ok(serde_json::from_value(value)?));
-            if let Ok(access) = access {
+            if let Ok(access) = access(&dir) {
                 let _ = tell.send(News::Ready(Box::new(access)));
                 return;
             }

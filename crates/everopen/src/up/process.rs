@@ -18,6 +18,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, getuid, pidfd_open, pidfd_send_si
 
 use crate::cli::LogFormat;
 
+/// Seconds that connections may take to end when the edge stops or is replaced.
+const EDGE_DRAIN_S: &str = "10";
+
 /// What a process is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -25,6 +28,8 @@ pub enum Role {
     Replica(u64),
     /// The gateway.
     Gateway,
+    /// The edge before it.
+    Edge,
 }
 
 impl Role {
@@ -33,6 +38,7 @@ impl Role {
         match self {
             Self::Replica(_) => "node",
             Self::Gateway => "gateway",
+            Self::Edge => "edge",
         }
     }
 }
@@ -42,6 +48,7 @@ impl fmt::Display for Role {
         match self {
             Self::Replica(id) => write!(f, "replica {id}"),
             Self::Gateway => f.write_str("gateway"),
+            Self::Edge => f.write_str("edge"),
         }
     }
 }
@@ -54,6 +61,8 @@ pub struct Start<'a> {
     pub log_file: &'a Path,
     pub log_format: LogFormat,
     pub tied: bool,
+    /// Take over from the one that runs.
+    pub take_over: bool,
     /// A listening socket to hand over.
     pub listener: Option<OwnedFd>,
 }
@@ -94,6 +103,13 @@ impl Process {
             .stderr(log);
         if start.tied {
             command.arg("--tied-to").arg(std::process::id().to_string());
+        }
+        if start.role == Role::Edge {
+            // What clients still do is over when they are told to stop, but for WebSockets.
+            command.args(["--drain", EDGE_DRAIN_S]);
+        }
+        if start.take_over {
+            command.arg("--take-over");
         }
         if let Some(listener) = start.listener {
             command.arg("--listener-on-stdin").stdin(listener);
@@ -137,13 +153,7 @@ impl Process {
 
     /// Whether it runs another program than this one, for instance an earlier release.
     pub fn is_of_another_program(&self) -> bool {
-        let identity = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino()));
-        let own = identity("/proc/self/exe");
-        match (own, identity(&format!("/proc/{}/exe", self.pid))) {
-            (Ok(own), Ok(other)) => own != other,
-            // It can't be told; what runs is left alone.
-            _ => false,
-        }
+        !is_program(self.pid)
     }
 
     /// Whether this supervisor did not start it.
@@ -194,6 +204,17 @@ impl Process {
             Some(Ok(status)) => status.to_string(),
             Some(Err(error)) => error.to_string(),
         }
+    }
+}
+
+/// Whether a process runs this very program. Where that can't be told it counts as such: what runs is left
+/// alone.
+pub fn is_program(pid: u32) -> bool {
+    let identity = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    let own = identity("/proc/self/exe");
+    match (own, identity(&format!("/proc/{pid}/exe"))) {
+        (Ok(own), Ok(other)) => own == other,
+        _ => true,
     }
 }
 

@@ -208,6 +208,11 @@ async fn find(call: Call) -> Result<Reply, ApiError> {
         Some(RejectReason::OrderNotFound) => ApiError::not_found(),
         _ => error,
     })?;
+    if find_view(&call.gateway.views(), &call, target).is_none() {
+        // It may have been acknowledged by another gateway a moment ago: "not found" is only said of
+        // what is not there in the whole venue.
+        call.gateway.barrier().await?;
+    }
     let views = call.gateway.views();
     let order = find_view(&views, &call, target).ok_or_else(ApiError::not_found)?;
     Ok(Reply::json(
@@ -262,6 +267,9 @@ fn statuses(query: &Fields) -> Result<StatusSet, ApiError> {
 async fn amend(call: Call) -> Result<Reply, ApiError> {
     let target = parse::target(call.param("order_id"))?;
     let member = call.member();
+    if find_view(&call.gateway.views(), &call, target).is_none() {
+        call.gateway.barrier().await?;
+    }
     let amendment = {
         let views = call.gateway.views();
         let order = find_view(&views, &call, target).ok_or(RejectReason::OrderNotFound)?;

@@ -26,14 +26,18 @@ impl Supervisor {
                 ward.state = State::Ended;
             }
         });
-        self.end(&[Role::Gateway], GATEWAY_END);
+        // Those behind the edge first: what they have taken they answer, and their clients hear of it.
+        if let Some(gateways) = &mut self.gateways {
+            gateways.end();
+        }
+        self.end(&[Role::Gateway, Role::Edge], GATEWAY_END);
         let leader = self.leader();
         let replicas = |is_leader: bool| -> Vec<Role> {
             let roles = self.wards.iter().map(|ward| ward.role);
             roles
                 .filter(|role| match role {
                     Role::Replica(id) => (Some(*id) == leader) == is_leader,
-                    Role::Gateway => false,
+                    Role::Gateway | Role::Edge => false,
                 })
                 .collect()
         };

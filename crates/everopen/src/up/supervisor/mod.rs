@@ -18,6 +18,8 @@ use rustix::process::Signal;
 use crate::cli::LogFormat;
 use crate::config::cluster::{Cluster, Replica};
 use crate::up::endpoints::{self, Access, Endpoints};
+use crate::up::front::Front;
+use crate::up::gateways::Gateways;
 use crate::up::layout::{Layout, Plan};
 use crate::up::process::{Process, Role, Start};
 use crate::up::tail;
@@ -25,7 +27,7 @@ use crate::up::ward::{HOPELESS, State, Ward};
 
 /// Between two looks at the logs and at `cluster.toml`.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long the gateway may take to end: its own drain time and some more.
+/// How long the gateway or the edge may take to end: its own drain time and some more.
 const GATEWAY_END: Duration = Duration::from_secs(15);
 
 /// What the supervisor is told.
@@ -40,6 +42,10 @@ pub enum News {
     Leave,
     /// That process is to be replaced by another.
     Replace(Role),
+    /// Other gateways run behind the edge than before.
+    Gateways,
+    /// No gateway could be brought up behind the edge.
+    Failed(String),
 }
 
 /// How the supervisor goes about it.
@@ -48,8 +54,8 @@ pub struct Options {
     pub log_format: LogFormat,
     /// Only what is urgent in the processes' logs is shown, since a summary is drawn beside it.
     pub only_urgent: bool,
-    /// The gateway that runs has other settings than are wanted now.
-    pub replace_gateway: bool,
+    /// What clients meet first, gateway or edge, has other settings than are wanted now.
+    pub replace_front: bool,
     /// Replicas whose settings have changed since they were started.
     pub changed: Vec<u64>,
 }
@@ -64,6 +70,9 @@ pub struct Supervisor {
     /// away. None while a gateway of an earlier supervisor has it.
     listener: Option<TcpListener>,
     listen: SocketAddr,
+    /// Behind the edge, if there is one; else the gateway is a ward.
+    gateways: Option<Gateways>,
+    failed: Option<String>,
     access: Option<Access>,
     cluster_seen: Option<SystemTime>,
     news: Receiver<News>,
@@ -82,12 +91,15 @@ impl Supervisor {
         plan: Plan,
         options: Options,
         (listen, listener): (SocketAddr, Option<TcpListener>),
+        gateways: Option<Gateways>,
         (tell, news): (Sender<News>, Receiver<News>),
     ) -> Self {
         let mut supervisor = Self {
             wards: Vec::new(),
             listener,
             listen,
+            gateways,
+            failed: None,
             access: None,
             cluster_seen: None,
             stop: false,
@@ -113,12 +125,19 @@ impl Supervisor {
             }
             supervisor.wards.push(ward);
         }
-        supervisor.wards.push(Ward::new(
-            Role::Gateway,
-            listen,
-            supervisor.layout.gateway_file(),
-            supervisor.layout.gateway_log(),
-        ));
+        let front = match &supervisor.gateways {
+            Some(_) => {
+                let front = Front::of(&supervisor.layout);
+                Ward::new(Role::Edge, listen, front.edge_file(), front.edge_log())
+            }
+            None => Ward::new(
+                Role::Gateway,
+                listen,
+                supervisor.layout.gateway_file(),
+                supervisor.layout.gateway_log(),
+            ),
+        };
+        supervisor.wards.push(front);
         supervisor.cluster_seen = supervisor.cluster_changed();
         supervisor
     }
@@ -141,6 +160,9 @@ impl Supervisor {
         self.adopt();
         while !self.stop {
             if self.leave {
+                if let Some(gateways) = &mut self.gateways {
+                    gateways.leave();
+                }
                 return Ok(());
             }
             self.start_due();
@@ -176,7 +198,8 @@ impl Supervisor {
             let Some(process) = Process::find(ward.role, &ward.config) else {
                 continue;
             };
-            let replaced = ward.role == Role::Gateway && self.options.replace_gateway;
+            let is_front = matches!(ward.role, Role::Gateway | Role::Edge);
+            let replaced = is_front && self.options.replace_front;
             tracing::info!(
                 pid = process.pid(),
                 "the {} of an earlier run {}",
@@ -189,14 +212,14 @@ impl Supervisor {
             );
             let has_changed = match ward.role {
                 Role::Replica(id) => self.options.changed.contains(&id),
-                Role::Gateway => false,
+                Role::Gateway | Role::Edge => false,
             };
             if !replaced && (has_changed || process.is_of_another_program()) {
                 self.outdated.push((ward.role, process.pid()));
             }
             self.watch(at, process);
             if replaced {
-                self.end(&[Role::Gateway], GATEWAY_END);
+                self.end(&[self.wards[at].role], GATEWAY_END);
                 let ward = &mut self.wards[at];
                 ward.is_leaving = false;
                 ward.state = State::Due(Instant::now());
@@ -221,7 +244,7 @@ impl Supervisor {
         let mut changed = false;
         for at in 0..self.wards.len() {
             if self.wards[at].due().is_some_and(|due| due <= now) {
-                match self.start(at) {
+                match self.start(at, false) {
                     Ok(process) => {
                         self.watch(at, process);
                         changed = true;
@@ -239,14 +262,15 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, at: usize) -> Result<Process> {
+    fn start(&mut self, at: usize, take_over: bool) -> Result<Process> {
         let ward = &self.wards[at];
         let listener = match ward.role {
             Role::Replica(id) => {
                 self.plan.reserved.remove(&id);
                 None
             }
-            Role::Gateway => {
+            Role::Gateway | Role::Edge if take_over => None,
+            Role::Gateway | Role::Edge => {
                 if self.listener.is_none() {
                     let bound = TcpListener::bind(self.listen);
                     let bound = bound.with_context(|| format!("listen on {}", self.listen))?;
@@ -263,6 +287,7 @@ impl Supervisor {
             log_file: &ward.log_file,
             log_format: self.options.log_format,
             tied: self.options.tied,
+            take_over,
             listener,
         })
     }
@@ -291,6 +316,8 @@ impl Supervisor {
                 }
                 News::Leave => self.leave = true,
                 News::Replace(role) => self.replace(role),
+                News::Gateways => self.write_endpoints(),
+                News::Failed(why) => self.failed = Some(why),
             }
             next = self.news.try_recv().ok();
         }
@@ -335,6 +362,9 @@ impl Supervisor {
         if self.access.is_some() {
             return Ok(());
         }
+        if let Some(why) = &self.failed {
+            bail!("{why}");
+        }
         let hopeless = |ward: &&Ward| ward.failures() >= HOPELESS;
         let is_replica = |ward: &&Ward| matches!(ward.role, Role::Replica(_));
         let replicas = self.wards.iter().filter(is_replica).count();
@@ -343,8 +373,8 @@ impl Supervisor {
         let missing = self.wards.iter().filter(gone).count();
         let failing = lost.iter().filter(|ward| is_replica(ward)).count();
         let quorum_lost = missing + failing > replicas.saturating_sub(1) / 2;
-        let gateway_lost = lost.iter().any(|ward| ward.role == Role::Gateway);
-        if quorum_lost || gateway_lost {
+        let front_lost = lost.iter().any(|ward| !is_replica(ward));
+        if quorum_lost || front_lost {
             let said: Vec<String> = lost
                 .iter()
                 .map(|ward| format!("the {} does not come up: {}", ward.role, ward.reason()))
@@ -381,6 +411,7 @@ impl Supervisor {
             let (role, id) = match ward.role {
                 Role::Replica(id) => ("replica", id),
                 Role::Gateway => ("gateway", 1),
+                Role::Edge => ("edge", 1),
             };
             Some(endpoints::Process {
                 role,
@@ -389,7 +420,15 @@ impl Supervisor {
                 address: Some(ward.address.to_string()),
             })
         });
-        let processes = std::iter::once(supervisor).chain(running).collect();
+        let behind = self.gateways.iter().flat_map(Gateways::running);
+        let behind = behind.map(|gateway| endpoints::Process {
+            role: if gateway.serves { "gateway" } else { "standby" },
+            id: u64::from(gateway.instance) + 1,
+            pid: gateway.pid,
+            address: Some(format!("127.0.0.1:{}", gateway.port)),
+        });
+        let processes = std::iter::once(supervisor).chain(running).chain(behind);
+        let processes = processes.collect();
         let file = Endpoints { access, processes };
         if let Err(error) = file.write(self.layout.dir()) {
             // A full disk, perhaps: the venue goes on without the file.

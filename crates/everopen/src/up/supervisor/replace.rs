@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
-use super::{News, Role, Supervisor};
+use super::{News, Role, Supervisor, Ward};
 use crate::cluster::access::{Access, leader};
 use crate::cluster::table;
 
@@ -41,6 +41,9 @@ impl Supervisor {
 
     /// Ends a process; the next takes its place.
     pub(super) fn replace(&mut self, role: Role) {
+        if role == Role::Edge {
+            return self.hand_over();
+        }
         for ward in self.wards.iter_mut().filter(|ward| ward.role == role) {
             if !ward.is_leaving
                 && let Some(process) = ward.process()
@@ -52,6 +55,21 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// Starts an edge that takes the sockets over from the one that runs, which ends by itself.
+    fn hand_over(&mut self) {
+        let is_edge = |ward: &Ward| ward.role == Role::Edge && !ward.is_leaving;
+        let Some(at) = self.wards.iter().position(is_edge) else {
+            return;
+        };
+        match self.start(at, true) {
+            Ok(process) => self.watch(at, process),
+            Err(error) => tracing::error!("the edge is not replaced: {error:#}"),
+        }
+        self.write_endpoints();
+    }
+}
+
 /// Followers first, then the leader, which hands over, then the gateway.
 fn replace_all(dir: &Path, outdated: &[(Role, u32)], tell: &Sender<News>) -> Result<()> {
     let mut access = Access::of_dir(dir)?;
@@ -59,7 +77,7 @@ fn replace_all(dir: &Path, outdated: &[(Role, u32)], tell: &Sender<News>) -> Res
         .iter()
         .filter_map(|(role, pid)| match role {
             Role::Replica(id) => Some((*id, *pid)),
-            Role::Gateway => None,
+            Role::Gateway | Role::Edge => None,
         })
         .collect();
     while !left.is_empty() {
@@ -71,9 +89,11 @@ fn replace_all(dir: &Path, outdated: &[(Role, u32)], tell: &Sender<News>) -> Res
             .context("tell the supervisor")?;
         wait_until_whole(&mut access, &[pid])?;
     }
-    if outdated.iter().any(|(role, _)| *role == Role::Gateway) {
-        tell.send(News::Replace(Role::Gateway))
-            .context("tell the supervisor")?;
+    for role in [Role::Gateway, Role::Edge] {
+        if outdated.iter().any(|(outdated, _)| *outdated == role) {
+            tell.send(News::Replace(role))
+                .context("tell the supervisor")?;
+        }
     }
     Ok(())
 }
