@@ -126,9 +126,9 @@ pub struct Up {
     /// trade on when it is killed, and the next `up` takes them over
     #[arg(long)]
     pub tied: bool,
-    /// Serve clients through an edge, behind which `everopen rollout` replaces the gateway
+    /// No edge in front: clients reach the gateway itself, which then can't be rolled out
     #[arg(long)]
-    pub edge: bool,
+    pub no_edge: bool,
     /// Take a running venue over from the `up` that runs it now, which ends without it; processes
     /// of another release or with other settings are then replaced one by one, while trading goes
     /// on

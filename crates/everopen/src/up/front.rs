@@ -23,11 +23,11 @@ const SETTINGS: &str = "EVEROPEN_SETTINGS";
 
 const EDGE_HEAD: &str = "\
 # The edge before the gateway: `everopen edge --config` this file.
-# `everopen up --edge` writes it again at each start; docs/operating/edge.md explains every key.
+# `everopen up` writes it again at each start; docs/operating/edge.md explains every key.
 ";
 const ROLLOUT_HEAD: &str = "\
 # How a version of the gateway comes into service: `everopen rollout apply` this file.
-# `everopen up --edge` writes it again at each start; copy it to roll out another version.
+# `everopen up` writes it again at each start; copy it to roll out another version.
 # docs/operating/rollout.md explains every key.
 ";
 

@@ -169,14 +169,14 @@ impl Layout {
         Gateway {
             cluster: cluster.cluster,
             // Behind an edge each is told where.
-            listen: match args.edge {
-                true => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                false => listen,
+            listen: match args.no_edge {
+                false => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                true => listen,
             },
-            public: args.edge.then_some(listen),
-            proxies: match args.edge {
-                true => vec![Ipv4Addr::LOCALHOST.into()],
-                false => Vec::new(),
+            public: (!args.no_edge).then_some(listen),
+            proxies: match args.no_edge {
+                false => vec![Ipv4Addr::LOCALHOST.into()],
+                true => Vec::new(),
             },
             keys: ".".into(),
             admin: "..".into(),

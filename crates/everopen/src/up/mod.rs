@@ -55,10 +55,10 @@ pub fn run(args: &cli::Up) -> Result<()> {
     recovery::Plan::check_none(&recovery::Plan::path(layout.dir()))?;
     let gateway_before = Gateway::read(&layout.gateway_file()).ok();
     let front = Front::of(&layout);
-    end_other(&layout, &front, args.edge)?;
-    let (role, file) = match args.edge {
-        true => (Role::Edge, front.edge_file()),
-        false => (Role::Gateway, layout.gateway_file()),
+    end_other(&layout, &front, !args.no_edge)?;
+    let (role, file) = match args.no_edge {
+        false => (Role::Edge, front.edge_file()),
+        true => (Role::Gateway, layout.gateway_file()),
     };
     let is_serving = Process::find(role, &file).is_some();
     // Before anything is written, since this is what fails most often.
@@ -75,7 +75,7 @@ pub fn run(args: &cli::Up) -> Result<()> {
     plan.cluster.write(layout.dir())?;
     endpoints::remove(layout.dir());
     let mut rollout = None;
-    if args.edge {
+    if !args.no_edge {
         let (test, has_changed) = front.write_edge(listen)?;
         replace_front = has_changed;
         rollout = Some(front.write_rollout(&layout, &gateway, test, args)?);

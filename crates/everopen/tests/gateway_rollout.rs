@@ -1,0 +1,320 @@
+//! The gateway of `up` is rolled out and back, and the edge replaces itself, while clients trade over REST
+//! and listen over WebSocket: nobody is turned away, and nothing is lost or doubled.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use support::operator::{everopen, place, same_everywhere, until};
+use support::{Client, Venue};
+use tokio_tungstenite::tungstenite::Message;
+
+/// What must come in all.
+const REQUESTS: u64 = 100_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What clients did and saw.
+#[derive(Default)]
+struct Seen {
+    stop: AtomicBool,
+    requests: AtomicU64,
+    failed: Mutex<Vec<String>>,
+    acknowledged: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    fn fail(&self, what: String) {
+        self.failed.lock().unwrap().push(what);
+    }
+
+    fn orders(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+}
+
+/// Trades over one connection, which nobody may close: places, sees, cancels, and looks at the market. A
+/// failure is whatever is not the answer that it should be.
+fn trade(venue: &Venue, name: &str, seen: &Seen) {
+    let mut client = match Client::connect(venue) {
+        Ok(client) => client,
+        Err(error) => return seen.fail(format!("{name} connects: {error}")),
+    };
+    for number in 0u64.. {
+        if seen.stop.load(Relaxed) {
+            return;
+        }
+        let id = format!("{name}-{number}");
+        let own = format!("/orders/client:{id}");
+        let looks = [
+            "/time",
+            "/products",
+            "/products/BTC-USD/ticker",
+            "/accounts",
+        ];
+        let mut calls = vec![("POST", "/orders".to_string()), ("GET", own.clone())];
+        calls.extend((0..20).map(|at| ("GET", looks[at % looks.len()].to_string())));
+        calls.push(("DELETE", own));
+        for (method, path) in calls {
+            let answer = match method {
+                "POST" => place(&mut client, &id),
+                method => client.call(method, &path, ""),
+            };
+            seen.requests.fetch_add(1, Relaxed);
+            match answer {
+                Ok((200, order)) if method == "POST" => {
+                    let order = order["id"].as_str().unwrap_or_default().to_string();
+                    seen.acknowledged.lock().unwrap().push(order);
+                }
+                // Nobody has traded yet.
+                Ok((200, _) | (404, _)) if path.ends_with("/ticker") => {}
+                Ok((200, _)) => {}
+                Ok((status, answer)) => seen.fail(format!("{method} {path}: {status} {answer}")),
+                Err(error) => {
+                    seen.fail(format!("{method} {path}: {error}"));
+                    let Ok(again) = Client::connect(venue) else {
+                        return seen.fail(format!("{name} can't connect again"));
+                    };
+                    client = again;
+                }
+            }
+        }
+    }
+}
+
+/// What a listener of the feed has seen.
+#[derive(Default)]
+struct Heard {
+    /// How often each order was received.
+    received: BTreeMap<String, u32>,
+    last: Option<u64>,
+    told_to_reconnect: u32,
+    connections: u32,
+    wrong: Vec<String>,
+}
+
+/// Listens to every message of a market and comes again when it is told to, with the next sequence.
+async fn listen(at: String, heard: Arc<Mutex<Heard>>, seen: Arc<Seen>) {
+    while !seen.stop.load(Relaxed) {
+        let connected = tokio_tungstenite::connect_async(format!("ws://{at}")).await;
+        let mut socket = match connected {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                heard
+                    .lock()
+                    .unwrap()
+                    .wrong
+                    .push(format!("connect: {error}"));
+                return;
+            }
+        };
+        let from = {
+            let mut heard = heard.lock().unwrap();
+            heard.connections += 1;
+            heard.last.map_or(1, |last| last + 1)
+        };
+        let subscribe = json!({"type": "subscribe", "channels": [
+            {"name": "full", "product_ids": ["BTC-USD"], "from_sequence": from}]});
+        if let Err(error) = socket.send(Message::text(subscribe.to_string())).await {
+            heard
+                .lock()
+                .unwrap()
+                .wrong
+                .push(format!("subscribe: {error}"));
+            return;
+        }
+        loop {
+            let next = tokio::time::timeout(Duration::from_millis(200), socket.next()).await;
+            let Ok(next) = next else {
+                match seen.stop.load(Relaxed) {
+                    true => return,
+                    false => continue,
+                }
+            };
+            let mut heard = heard.lock().unwrap();
+            match next {
+                Some(Ok(Message::Text(text))) => {
+                    let message: Value = serde_json::from_str(&text).expect("JSON");
+                    hear(&mut heard, &message);
+                }
+                Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1012 => {
+                    heard.told_to_reconnect += 1;
+                    break;
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => {
+                    heard.wrong.push(format!("{other:?}"));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn hear(heard: &mut Heard, message: &Value) {
+    let Some(sequence) = message["sequence"].as_u64() else {
+        // What says why the connection ends comes as an error, just before.
+        if message["type"] == "error" && message["message"] != "Reconnect" {
+            heard.wrong.push(message.to_string());
+        }
+        return;
+    };
+    let wanted = heard.last.map_or(sequence, |last| last + 1);
+    if sequence != wanted {
+        let wrong = format!("sequence {sequence} where {wanted} is next");
+        heard.wrong.push(wrong);
+    }
+    heard.last = Some(sequence);
+    if message["type"] == "received"
+        && let Some(id) = message["order_id"].as_str()
+    {
+        *heard.received.entry(id.to_string()).or_default() += 1;
+    }
+}
+
+fn rollout(dir: &Path, args: &[&str]) -> String {
+    let root = dir.join("rollouts");
+    let root = root.to_str().expect("UTF-8");
+    let args: Vec<&str> = ["rollout"]
+        .iter()
+        .chain(args)
+        .chain(&["--root", root])
+        .copied()
+        .collect();
+    let said = everopen(dir, &args).unwrap_or_else(|error| panic!("{args:?}: {error}"));
+    println!("{said}");
+    said
+}
+
+/// The next version of the gateway: another file of the program, as a release is.
+fn next_version(dir: &Path, folder: &Path) -> PathBuf {
+    let program = folder.join("everopen-next");
+    fs::copy(env!("CARGO_BIN_EXE_everopen"), &program).expect("copy the program");
+    let text = fs::read_to_string(dir.join("gateway/rollout.toml")).expect("the gateway's rollout");
+    let mut file: toml::Table = text.parse().expect("TOML");
+    file.insert("version".into(), "next".into());
+    file["start"]["command"][0] = program.to_str().expect("UTF-8").into();
+    let path = dir.join("gateway/next.toml");
+    fs::write(&path, file.to_string()).expect("written");
+    path
+}
+
+fn gateway(venue: &Venue, role: &str) -> Option<u32> {
+    let found = venue.processes();
+    found.iter().find(|p| p.role == role).map(|p| p.pid)
+}
+
+#[test]
+fn the_gateway_goes_forth_and_back_and_forth_while_clients_trade() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("data");
+    let venue = Venue::start(&dir, &["--public-rate", "1000000"]).expect("start");
+    let venue = Arc::new(venue);
+    let next = next_version(&dir, folder.path());
+    let seen = Arc::new(Seen::default());
+    let traders: Vec<_> = (0..4)
+        .map(|at| {
+            let (venue, seen) = (Arc::clone(&venue), Arc::clone(&seen));
+            std::thread::spawn(move || trade(&venue, &format!("t{at}"), &seen))
+        })
+        .collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let at = venue.text("websocket").replace("ws://", "");
+    let heard: Vec<_> = (0..3).map(|_| Arc::<Mutex<Heard>>::default()).collect();
+    // They stop after the traders, so that they hear of all that these did.
+    let hearing = Arc::new(Seen::default());
+    let listeners: Vec<_> = heard
+        .iter()
+        .map(|heard| runtime.spawn(listen(at.clone(), Arc::clone(heard), Arc::clone(&hearing))))
+        .collect();
+
+    let more = |count: usize| {
+        let so_far = seen.orders();
+        until("trading goes on", || {
+            let is_wrong = !seen.failed.lock().unwrap().is_empty();
+            (is_wrong || seen.orders() >= so_far + count).then_some(())
+        });
+    };
+    more(50);
+    let first = gateway(&venue, "gateway");
+    rollout(&dir, &["apply", next.to_str().expect("UTF-8")]);
+    more(50);
+    let second = gateway(&venue, "gateway");
+    assert_ne!(first, second, "another process serves");
+    assert_eq!(gateway(&venue, "standby"), first, "the first is kept");
+    rollout(&dir, &["rollback", "gateway"]);
+    more(50);
+    until("endpoints.json names the first as the gateway", || {
+        (gateway(&venue, "gateway") == first).then_some(())
+    });
+    rollout(&dir, &["apply", next.to_str().expect("UTF-8")]);
+    more(50);
+
+    let deadline = Instant::now() + 5 * PATIENCE;
+    while seen.requests.load(Relaxed) < REQUESTS
+        && seen.failed.lock().unwrap().is_empty()
+        && Instant::now() < deadline
+    {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    seen.stop.store(true, Relaxed);
+    for trader in traders {
+        trader.join().expect("a trader");
+    }
+    let failed = seen.failed.lock().unwrap();
+    let requests = seen.requests.load(Relaxed);
+    assert!(
+        failed.is_empty(),
+        "{} of {requests} failed: {:?}",
+        failed.len(),
+        &failed[..failed.len().min(5)]
+    );
+    assert!(requests >= REQUESTS, "only {requests} requests");
+
+    let orders = seen.acknowledged.lock().unwrap();
+    let progress = || {
+        let of = |heard: &Arc<Mutex<Heard>>| {
+            let heard = heard.lock().unwrap();
+            (heard.received.len(), heard.connections, heard.last)
+        };
+        heard.iter().map(of).collect::<Vec<_>>()
+    };
+    println!("{} orders; listeners: {:?}", orders.len(), progress());
+    until("the listeners have heard of every order", || {
+        let all = heard.iter().all(|heard| {
+            let heard = heard.lock().unwrap();
+            heard.received.len() >= orders.len() || !heard.wrong.is_empty()
+        });
+        all.then_some(())
+    });
+    hearing.stop.store(true, Relaxed);
+    for listener in listeners {
+        runtime.block_on(listener).expect("a listener");
+    }
+    for heard in &heard {
+        let heard = heard.lock().unwrap();
+        assert!(heard.wrong.is_empty(), "{:?}", heard.wrong);
+        // Each of the three changes told those who were there.
+        assert_eq!((heard.told_to_reconnect, heard.connections), (3, 4));
+        let once = |id: &String| heard.received.get(id) == Some(&1);
+        let wrong: Vec<_> = orders.iter().filter(|id| !once(id)).take(5).collect();
+        assert!(wrong.is_empty(), "not received exactly once: {wrong:?}");
+        // And of what the journeys placed: at the start, and before each of the two rollouts.
+        assert_eq!(heard.received.len(), orders.len() + 3);
+    }
+    println!(
+        "{requests} requests, 0 failed; {} orders, each received once",
+        orders.len()
+    );
+    same_everywhere(&dir);
+}
