@@ -35,8 +35,9 @@ fn load(venue: &Arc<Venue>, name: &str, acknowledged: &Mutex<Vec<String>>, stop:
                 }
                 acknowledged.lock().unwrap().push(id);
             }
-            // Busy, no leader, or outcome unknown: the next order is tried.
-            Ok((503 | 504, _)) => {}
+            // Busy, no leader, or outcome unknown, also because the gateway ended in the middle of it: the
+            // next order is tried.
+            Ok((502..=504, _)) => {}
             Ok((status, answer)) => panic!("{status}: {answer}"),
             Err(_) => client = None,
         }

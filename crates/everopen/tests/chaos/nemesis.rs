@@ -94,7 +94,8 @@ fn pause(venue: &Venue, id: u64, random: &mut Random) {
 /// Waits until every process runs again.
 pub fn heal(venue: &Venue, cluster: &Cluster) {
     until("all processes run", || {
-        (venue.processes().len() == cluster.ids().len() + 2).then_some(())
+        // Supervisor, edge and gateway.
+        (venue.processes().len() == cluster.ids().len() + 3).then_some(())
     });
     cluster.wait_until_whole();
 }
