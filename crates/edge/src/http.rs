@@ -1,12 +1,14 @@
 //! One connection of a client that speaks HTTP.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::http::header::CONNECTION;
 use ::http::{HeaderValue, StatusCode, Version};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -82,25 +84,6 @@ pub(crate) async fn converse<S>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADERS_MAX)
-        .keep_alive_interval(ASK)
-        .keep_alive_timeout(HEAD);
-    let builder = match speaks {
-        Speaks::Http1 => builder.http1_only(),
-        Speaks::Http2 => builder.http2_only(),
-        Speaks::Either => builder,
-    };
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
     // A connection of HTTP/1.1 that is idle may have a request on its way, which would be lost; HTTP/2
     // tells its client which requests it still takes.
     let is_told = async {
@@ -109,15 +92,73 @@ pub(crate) async fn converse<S>(
             Speaks::Http1 | Speaks::Either => idled(&mut stopped).await,
         }
     };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = is_silent(&has_asked) => return,
-        () = is_told => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let is_silent = is_silent(&has_asked);
+    let stream = TokioIo::new(stream);
+    // The builder that tells by the first bytes can't be kept to one of both: with upgrades it looks at
+    // them whatever it was told (hyper-util 0.1).
+    let ended = match speaks {
+        Speaks::Http1 => {
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+            let connection = builder.serve_connection(stream, service).with_upgrades();
+            until_told(connection, |c| c.graceful_shutdown(), is_told, is_silent)
+                .await
+                .map_err(|error| error.to_string())
+        }
+        Speaks::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADERS_MAX)
+                .keep_alive_interval(ASK)
+                .keep_alive_timeout(HEAD);
+            let connection = builder.serve_connection(stream, service);
+            until_told(connection, |c| c.graceful_shutdown(), is_told, is_silent)
+                .await
+                .map_err(|error| error.to_string())
+        }
+        Speaks::Either => {
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder
+                .http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD);
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADERS_MAX)
+                .keep_alive_interval(ASK)
+                .keep_alive_timeout(HEAD);
+            let connection = builder.serve_connection_with_upgrades(stream, service);
+            until_told(connection, |c| c.graceful_shutdown(), is_told, is_silent)
+                .await
+                .map_err(|error| error.to_string())
         }
     };
     if let Err(error) = ended {
         tracing::debug!(client = %address, %error, "a connection ended");
+    }
+}
+
+/// Serves a connection to its end, or until it is silent; told to stop, it ends after what it is at.
+async fn until_told<C, E>(
+    connection: C,
+    shut: impl FnOnce(Pin<&mut C>),
+    is_told: impl Future<Output = ()>,
+    is_silent: impl Future<Output = ()>,
+) -> Result<(), E>
+where
+    C: Future<Output = Result<(), E>>,
+{
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = is_silent => Ok(()),
+        () = is_told => {
+            shut(connection.as_mut());
+            connection.await
+        }
     }
 }

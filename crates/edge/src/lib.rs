@@ -26,6 +26,7 @@ mod proxy;
 mod server;
 mod service;
 mod socket;
+mod stream;
 mod table;
 mod tcp;
 mod tls;

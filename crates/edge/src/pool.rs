@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{Either, Empty};
-use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use crate::stream::{Forgiving, FromClient};
 
 /// Connections that are kept for later.
 const IDLE_MAX: usize = 512;
@@ -19,7 +20,7 @@ const IDLE_MAX: usize = 512;
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The body of a request to a target: what the client sends, or nothing when it is sent again.
-pub(crate) type Outgoing = Either<Incoming, Empty<Bytes>>;
+pub(crate) type Outgoing = Either<FromClient, Empty<Bytes>>;
 pub(crate) type Sender = SendRequest<Outgoing>;
 
 /// Idle connections to one target.
@@ -71,7 +72,7 @@ impl Pool {
         let connected = tokio::time::timeout(patience, TcpStream::connect(self.address)).await;
         let stream = connected.map_err(|_| late())??;
         stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::handshake(TokioIo::new(Forgiving::new(stream)))
             .await
             .map_err(io::Error::other)?;
         tokio::spawn(async move {

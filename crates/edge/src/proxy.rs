@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use crate::headers::{self, Peer};
 use crate::meter::Outcome;
 use crate::pool::{Outgoing, Sender};
 use crate::service::{Route, Service, Wish};
+use crate::stream::FromClient;
 use crate::tunnel;
 
 /// Targets that are tried for one request at most.
@@ -112,6 +113,8 @@ enum Failure {
     TooLate,
     /// Too many requests wait while the service is held.
     HeldFull,
+    /// The client ended before its request did.
+    Cut,
     /// A tunnel to anywhere is not what this is for.
     Method,
 }
@@ -132,9 +135,10 @@ impl Failure {
                 "The target did not answer in time; the outcome is not known",
             ),
             Self::HeldFull => (503, "held_full", "Too many requests wait"),
+            Self::Cut => (400, "cut", "The request ended before its body did"),
             Self::Method => (405, "method", "CONNECT is not for here"),
         };
-        let body = format!(r#"{{"message":"{message}","code":"edge_{code}"}}"#);
+        let body = format!(r#"{{"message":"{message}","reason":"edge_{code}"}}"#);
         let mut answer = Response::new(Either::Right(Full::from(body)));
         *answer.status_mut() = StatusCode::from_u16(status).expect("invariant: a status");
         let json = HeaderValue::from_static("application/json");
@@ -142,7 +146,7 @@ impl Failure {
         if self == Self::Method {
             let none = HeaderValue::from_static("");
             answer.headers_mut().insert(http::header::ALLOW, none);
-        } else if self != Self::BrokenOff && self != Self::TooLate {
+        } else if status == 503 {
             answer
                 .headers_mut()
                 .insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -153,6 +157,7 @@ impl Failure {
     fn outcome(self) -> Outcome {
         match self {
             Self::BrokenOff | Self::TooLate => Outcome::Unanswered,
+            Self::Cut => Outcome::Answered(400),
             Self::NoTarget | Self::Unreachable | Self::HeldFull | Self::Method => {
                 Outcome::Unreachable
             }
@@ -226,7 +231,8 @@ pub(crate) async fn serve(
     *request.version_mut() = Version::HTTP_11;
     let path = uri.path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-    let mut request = request.map(Either::Left);
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let mut request = request.map(|body| Either::Left(FromClient::new(body, &is_cut)));
     let sent = loop {
         let failed = match send(service, service.enter(wish), request).await {
             Ok(sent) => break Ok(sent),
@@ -240,6 +246,11 @@ pub(crate) async fn serve(
     let sent = match sent {
         Ok(sent) => sent,
         Err((failure, group)) => {
+            // Not the target's fault, whatever it made of half a request.
+            let failure = match is_cut.load(Relaxed) {
+                true => Failure::Cut,
+                false => failure,
+            };
             if let Some(group) = group {
                 group.meter.ended(failure.outcome(), began.elapsed());
             }

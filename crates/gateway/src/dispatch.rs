@@ -150,6 +150,8 @@ async fn answer(
     };
     if is_linearizable(&parts.headers)? {
         gateway.barrier().await?;
+    } else if call.key.is_some() {
+        gateway.welcome().await;
     }
     // Before the handler looks, so that its answer is no older than this says.
     notes.applied = Some(gateway.views().index());

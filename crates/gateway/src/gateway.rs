@@ -1,7 +1,7 @@
 //! The gateway itself: what every request shares.
 
 use std::sync::{Arc, RwLock, RwLockReadGuard};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::StatusCode;
 use everopen_domain::{Command, MemberId, RejectReason, Timestamp};
@@ -17,6 +17,7 @@ use crate::feed::Feed;
 use crate::keys::{ApiKey, KeyStore};
 use crate::limits::Limiter;
 use crate::metrics::Metrics;
+use crate::newcomer::Newcomer;
 use crate::port::{CommandPort, Outcome, PortError};
 
 /// Tells the time of day; a setting, so that tests can.
@@ -67,7 +68,11 @@ pub struct Gateway {
     pub(crate) disconnects: Arc<Disconnects>,
     clock: Clock,
     started: Instant,
+    newcomer: Newcomer,
 }
+
+/// How long a read may wait for the whole venue without having asked for it.
+const WELCOME: Duration = Duration::from_millis(250);
 
 /// Keys whose rate is counted at once; keys are made by the operator, so this is never near.
 const KEYS_MAX: usize = 1 << 20;
@@ -96,7 +101,9 @@ impl Gateway {
             Arc::new(feed_auth),
             disconnects.clone(),
         ));
+        let started = Instant::now();
         Ok(Arc::new(Self {
+            newcomer: Newcomer::new(started),
             metrics: Metrics::new(feed.metrics().clone()),
             feed,
             disconnects,
@@ -110,7 +117,7 @@ impl Gateway {
             keys: parts.keys,
             port: parts.port,
             clock: parts.clock,
-            started: Instant::now(),
+            started,
             config,
         }))
     }
@@ -177,6 +184,15 @@ impl Gateway {
                 },
             )
         })
+    }
+
+    /// For a signed read: where members come over from another gateway, waits until what that one answered
+    /// is visible here. Where nobody leads, reads go on with what is at hand, as they always do.
+    pub(crate) async fn welcome(&self) {
+        // Alone it has nobody to come over from.
+        if !self.config.proxies.is_empty() && self.newcomer.takes_care(Instant::now()) {
+            let _ = tokio::time::timeout(WELCOME, self.port.barrier()).await;
+        }
     }
 
     /// Submits a command and counts what comes of it.

@@ -22,6 +22,7 @@ mod gateway;
 pub mod keys;
 pub mod limits;
 pub mod metrics;
+mod newcomer;
 pub mod openapi;
 pub mod port;
 pub mod replay;

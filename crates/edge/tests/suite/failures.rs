@@ -1,11 +1,13 @@
 //! Targets that die, break off and hang.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use everopen_testkit::free_address;
 use serde_json::json;
 
-use super::support::{Client, Manner, Place, Server, count, get, until};
+use super::support::{Client, Manner, PATIENCE, Place, Server, count, get, until};
 
 #[test]
 fn a_target_that_comes_back_in_time_costs_no_request() {
@@ -159,4 +161,67 @@ fn errors_are_counted_where_they_came_from() {
         (0, 40 - failed as u64)
     );
     assert!(failed.abs_diff(20) <= 1);
+}
+
+/// A server that refuses a body by its length answers at once and reads no further.
+#[test]
+fn an_answer_that_comes_before_the_request_has_ended_is_passed_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let place = Place::new(&[listener.local_addr().expect("an address")], &[], (1, 0));
+    let _edge = place.start();
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming().take(50) {
+            let mut stream = stream.expect("a connection");
+            let mut some = [0; 16];
+            stream.read_exact(&mut some).expect("a beginning");
+            let said =
+                b"HTTP/1.1 413 Too Long\r\ncontent-length: 4\r\nconnection: close\r\n\r\nlong";
+            stream.write_all(said).expect("answered");
+            // It goes with most of the request unread.
+        }
+    });
+    for _ in 0..50 {
+        let mut client = Client::connect(place.public()).expect("connected");
+        let body = "x".repeat(1 << 20);
+        let (status, _, body) = client.send("POST", "", &body).expect("an answer");
+        assert_eq!((status, body.as_str()), (413, "long"));
+    }
+    server.join().expect("the server");
+}
+
+#[test]
+fn a_client_that_ends_within_its_request_is_told_so_and_no_target_is_blamed() {
+    let server = Server::start("whole");
+    let place = Place::new(&[server.address], &[], (1, 0));
+    let _edge = place.start();
+    let mut client = TcpStream::connect(place.public()).expect("connected");
+    client.set_read_timeout(Some(PATIENCE)).expect("set");
+    client
+        .write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        .expect("sent");
+    client.shutdown(Shutdown::Write).expect("ended");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("read");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("edge_cut"), "{answer}");
+    let status = place.operator().status().expect("a status");
+    assert_eq!(status.services["api"].groups["blue"].reading.failed(), 0);
+}
+
+#[test]
+fn a_listener_without_http2_does_not_speak_it() {
+    let place = Place::new(&[Server::start("one").address], &[], (1, 0));
+    let _edge = place.start();
+    let mut client = TcpStream::connect(place.public()).expect("connected");
+    client.set_read_timeout(Some(PATIENCE)).expect("set");
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .expect("sent");
+    client.shutdown(Shutdown::Write).expect("ended");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("read");
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+        "{answer:?}"
+    );
 }

@@ -81,7 +81,10 @@ impl Clients {
         let open = |patience: &Duration| Arc::new(Door::open(cluster, *patience));
         let doors: Vec<Arc<Door>> = DOORS.iter().map(open).collect();
         let spans = (most.as_millis() / SPAN.as_millis() + 2) as u32;
-        let all = money::members(&doors[0].client, "history-", spans * 2);
+        // In one venue there may be several histories, one after another.
+        static HISTORIES: AtomicU64 = AtomicU64::new(0);
+        let history = HISTORIES.fetch_add(1, Relaxed);
+        let all = money::members(&doors[0].client, &format!("h{history}-"), spans * 2);
         let members: Vec<_> = all.chunks(2).map(|two| (two[0], two[1])).collect();
         let traders: Vec<MemberId> = members.iter().map(|(_, trader)| *trader).collect();
         money::fund(&doors[0].client, &traders);
