@@ -3,4 +3,5 @@
 mod comes_back;
 mod cut_off;
 mod forth_and_back;
+mod kept;
 mod support;

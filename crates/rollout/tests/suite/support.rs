@@ -191,6 +191,19 @@ drain_ms = 2000
         found
     }
 
+    /// Waits until somebody answers.
+    pub fn until_answered(&self) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let mut in_a_row = 0;
+        // Both instances, one after the other.
+        while in_a_row < 4 {
+            let answered = ask(self.public).is_some_and(|version| version.parse::<u32>().is_ok());
+            in_a_row = if answered { in_a_row + 1 } else { 0 };
+            assert!(std::time::Instant::now() < deadline, "nobody answers");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     pub fn only(&self, version: &str) {
         assert_eq!(
             self.versions(20),
