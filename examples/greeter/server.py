@@ -1,6 +1,6 @@
 """A service in a few lines of the standard library: what a user's own service might be.
 
-    server.py PORT VERSION [slow|broken|never-ready|crash]
+    server.py PORT VERSION [slow|broken|never-ready|crash|leaky]
 
 The last word makes it misbehave, so that a rollout can be seen to come back.
 """
@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PORT, VERSION = int(sys.argv[1]), sys.argv[2]
 MANNER = sys.argv[3] if len(sys.argv) > 3 else ""
+started = time.monotonic()
+greetings = 0
 
 
 class Greeter(BaseHTTPRequestHandler):
@@ -23,16 +25,28 @@ class Greeter(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             return self.answer(503 if MANNER == "never-ready" else 200, {"version": VERSION})
+        if self.path == "/metrics":
+            return self.metrics()
         if MANNER == "broken":
             return self.answer(500, {"error": "this version is broken"})
         if MANNER == "slow":
             time.sleep(0.5)
+        global greetings
+        greetings += 1
         self.answer(200, {"greeting": f"hello from version {VERSION}", "version": VERSION})
 
+    def metrics(self):
+        """What Prometheus would scrape: a version that leaks holds ten more of something every second."""
+        held = 10 * (time.monotonic() - started) if MANNER == "leaky" else 1
+        text = f'greeter_greetings_total{{version="{VERSION}"}} {greetings}\ngreeter_held {held}\n'
+        self.send(200, "text/plain; version=0.0.4", text.encode())
+
     def answer(self, status, value):
-        body = json.dumps(value).encode()
+        self.send(status, "application/json", json.dumps(value).encode())
+
+    def send(self, status, kind, body):
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{Either, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use crate::stream::{Forgiving, FromClient};
 
@@ -18,6 +18,10 @@ const IDLE_MAX: usize = 512;
 /// How long one is kept: below what servers usually wait, so that it is not closed while a request is
 /// on its way.
 const IDLE: Duration = Duration::from_secs(4);
+
+/// Bytes that the system may hold of what a target has sent. By itself it takes megabytes for each, in which
+/// a server that drops slow readers would not see for long that one does not read.
+const RECEIVE: u32 = 256 << 10;
 
 /// The body of a request to a target: what the client sends, or nothing when it is sent again.
 pub(crate) type Outgoing = Either<FromClient, Empty<Bytes>>;
@@ -69,7 +73,12 @@ impl Pool {
     /// A new connection.
     pub async fn connect(&self, patience: Duration) -> io::Result<Sender> {
         let late = || io::Error::from(io::ErrorKind::TimedOut);
-        let connected = tokio::time::timeout(patience, TcpStream::connect(self.address)).await;
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_recv_buffer_size(RECEIVE)?;
+        let connected = tokio::time::timeout(patience, socket.connect(self.address)).await;
         let stream = connected.map_err(|_| late())??;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(Forgiving::new(stream)))

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use everopen_edge::admin::Client;
 use everopen_rollout::execute::{self, By, Ended};
-use everopen_rollout::file::File;
+use everopen_rollout::file::{Decision, File};
 use everopen_rollout::journal::{self, Entry, Line, Outcome};
 use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::{Folder, State, now_ms};
@@ -61,6 +61,22 @@ enum What {
     Resume {
         /// The service
         service: String,
+    },
+    /// Let a rollout that waits at a gate go on
+    Approve {
+        /// The service
+        service: String,
+        /// Only at this gate
+        #[arg(long, value_name = "NAME")]
+        gate: Option<String>,
+    },
+    /// Take a rollout back that waits at a gate
+    Reject {
+        /// The service
+        service: String,
+        /// Only at this gate
+        #[arg(long, value_name = "NAME")]
+        gate: Option<String>,
     },
     /// Go back to the version before, or take back the rollout that was cut off
     Rollback {
@@ -126,6 +142,19 @@ pub fn run(args: &Arguments) -> Result<()> {
             }
             let mut tell = |line: &Line| tell(line, 0);
             end(&runtime.block_on(execute::resume(root, service, false, &by, &mut tell))?)
+        }
+        What::Approve { service, gate } | What::Reject { service, gate } => {
+            let decision = Decision {
+                approved: matches!(args.what, What::Approve { .. }),
+                who: by.who,
+                why: by.why,
+            };
+            let gate = execute::decide(root, service, gate.as_deref(), &decision)?;
+            match decision.approved {
+                true => say!("gate {gate} is approved; the rollout goes on"),
+                false => say!("gate {gate} is refused; the rollout comes back"),
+            }
+            Ok(())
         }
         What::Rollback { service } => {
             let mut tell = |line: &Line| tell(line, 0);

@@ -10,6 +10,7 @@
 //! running for the rollback window; to go back is a change of two weights.
 
 mod alarm;
+mod controller;
 pub mod execute;
 pub mod file;
 mod http;
@@ -17,6 +18,8 @@ pub mod journal;
 mod journey;
 pub mod keep;
 mod meter;
+mod metrics;
+mod moments;
 pub mod plan;
 mod process;
 pub mod state;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::file::File;
+use crate::file::{File, Gate, Phase};
 
 /// What is known of a service before a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,20 @@ pub enum Step {
         /// Milliseconds.
         ms: u64,
     },
+    /// A program is run.
+    Hook {
+        /// Which.
+        name: String,
+        /// Percent of new requests that the new version has by then.
+        percent: u32,
+    },
+    /// Somebody must say that it may go on.
+    Gate {
+        /// Which.
+        name: String,
+        /// Percent of new requests that the new version has by then.
+        percent: u32,
+    },
     /// What the old version still does comes to its end; its tunnels are cut.
     Drain,
 }
@@ -100,6 +114,8 @@ impl fmt::Display for Step {
             Self::Journey => write!(f, "journey on the test listener"),
             Self::Shift { percent } => write!(f, "{percent} % of new requests"),
             Self::Bake { ms } => write!(f, "watch alarms for {:.1} s", *ms as f64 / 1_000.0),
+            Self::Hook { name, .. } => write!(f, "run {name}"),
+            Self::Gate { name, .. } => write!(f, "wait until somebody approves {name}"),
             Self::Drain => write!(f, "let the old version end what it does"),
         }
     }
@@ -117,10 +133,26 @@ impl Step {
     }
 }
 
+/// What stands at a moment: first programs, since they may bring what somebody is to look at.
+fn pause(steps: &mut Vec<Step>, file: &File, phase: Phase, percent: u32) {
+    let hooks = file.hooks.iter().filter(|hook| hook.phase == phase);
+    steps.extend(hooks.map(|hook| Step::Hook {
+        name: hook.name.clone(),
+        percent,
+    }));
+    let is_here =
+        |gate: &&Gate| gate.phase == phase && gate.percent.is_none_or(|wanted| wanted == percent);
+    steps.extend(file.gates.iter().filter(is_here).map(|gate| Step::Gate {
+        name: gate.name.clone(),
+        percent,
+    }));
+}
+
 /// Makes the plan. `id` names it.
 pub fn plan(file: &File, inventory: &Inventory, id: &str) -> Plan {
     let mut steps = Vec::new();
     let (to, kept) = &inventory.other;
+    pause(&mut steps, file, Phase::BeforeStart, 0);
     if kept.is_some() {
         steps.push(Step::Retire {
             version: kept.clone(),
@@ -138,26 +170,29 @@ pub fn plan(file: &File, inventory: &Inventory, id: &str) -> Plan {
     if file.journey.is_some() {
         steps.push(Step::Journey);
     }
+    pause(&mut steps, file, Phase::BeforeTraffic, 0);
     let is_first = inventory.serving.is_none();
+    let bake = |steps: &mut Vec<Step>| {
+        if file.strategy.bake_ms > 0 {
+            steps.push(Step::Bake {
+                ms: file.strategy.bake_ms,
+            });
+        }
+    };
     // Where nobody serves there is nobody to share with.
     let percents = file.strategy.percent.iter().filter(|_| !is_first);
     for percent in percents.filter(|percent| **percent < 100) {
         steps.push(Step::Shift { percent: *percent });
-        if file.strategy.bake_ms > 0 {
-            steps.push(Step::Bake {
-                ms: file.strategy.bake_ms,
-            });
-        }
+        bake(&mut steps);
+        pause(&mut steps, file, Phase::AfterShare, *percent);
     }
     steps.push(Step::Shift { percent: 100 });
     if !is_first {
-        if file.strategy.bake_ms > 0 {
-            steps.push(Step::Bake {
-                ms: file.strategy.bake_ms,
-            });
-        }
+        bake(&mut steps);
+        pause(&mut steps, file, Phase::BeforeDrain, 100);
         steps.push(Step::Drain);
     }
+    pause(&mut steps, file, Phase::AtEnd, 100);
     Plan {
         id: id.to_string(),
         file: file.clone(),

@@ -9,7 +9,7 @@ use everopen_edge::admin::Status;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use crate::execute::{Controller, EDGE, READY_LOOK};
+use crate::controller::{Controller, EDGE, READY_LOOK};
 use crate::journey::fill;
 use crate::meter::Meter;
 use crate::plan::Step;
@@ -28,7 +28,7 @@ impl Controller<'_> {
     }
 
     /// All instances, if all of them run.
-    fn all_run(&self) -> Result<Vec<Process>, String> {
+    pub(crate) fn all_run(&self) -> Result<Vec<Process>, String> {
         let processes = self.processes()?;
         let wanted = self.plan.file.start.instances;
         let gone = (0..wanted).find(|instance| !processes.iter().any(|p| p.instance == *instance));
@@ -63,6 +63,8 @@ impl Controller<'_> {
             }
             Step::Shift { percent } => self.shift(*percent).await,
             Step::Bake { ms } => self.bake(Duration::from_millis(*ms)).await,
+            Step::Hook { name, percent } => self.hook(name, *percent).await,
+            Step::Gate { name, percent } => self.gate(name, *percent).await,
             Step::Drain => self.drain(),
         }
     }
@@ -220,25 +222,13 @@ impl Controller<'_> {
     }
 
     async fn bake(&mut self, time: Duration) -> Result<String, String> {
-        if self.before.is_none() {
-            self.before = block_in_place(|| self.edge.status()).ok();
-        }
-        let (_, begun) = self.readings()?;
+        let begun = self.begin_watch()?;
         let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::sleep(left.min(LOOK)).await;
             self.wait_while_paused().await;
-            self.all_run()?;
-            if let Some(breach) = self.meter.as_ref().and_then(Meter::breach) {
-                return Err(breach);
-            }
-            let (old, new) = self.readings()?;
-            let new = new.since(&begun);
-            let file = &self.plan.file;
-            if let Some(reason) = alarm::look(&file.alarms, &file.start.dir, &old, &new).await {
-                return Err(reason);
-            }
+            let (old, new) = self.watch(&begun).await?;
             if Instant::now() >= deadline {
                 let p99 = new.latency.percentile(99.0).unwrap_or(0);
                 return Ok(format!(
@@ -250,6 +240,57 @@ impl Controller<'_> {
                     old.latency.percentile(99.0).unwrap_or(0),
                 ));
             }
+        }
+    }
+
+    /// From here on both versions are watched: what the new one has counted so far.
+    pub(crate) fn begin_watch(&mut self) -> Result<Reading, String> {
+        if self.before.is_none() {
+            self.before = block_in_place(|| self.edge.status()).ok();
+        }
+        Ok(self.readings()?.1)
+    }
+
+    /// Looks once at everything that may take the new version back: what both versions did since then.
+    pub(crate) async fn watch(&mut self, begun: &Reading) -> Result<(Reading, Reading), String> {
+        let processes = self.all_run()?;
+        if let Some(breach) = self.meter.as_ref().and_then(Meter::breach) {
+            return Err(breach);
+        }
+        let (old, new) = self.readings()?;
+        let new = new.since(begun);
+        let file = &self.plan.file;
+        if let Some(reason) = alarm::look(&file.alarms, &file.start.dir, &old, &new).await {
+            return Err(reason);
+        }
+        if !file.alarms.metrics.is_empty() {
+            let places = |found: &[Process]| -> Vec<String> {
+                found
+                    .iter()
+                    .map(|process| process.address().to_string())
+                    .collect()
+            };
+            let before = places(&self.old_processes()?);
+            let alarms = &self.plan.file.alarms.metrics;
+            let looked = self
+                .metrics
+                .look(alarms, &places(&processes), &before)
+                .await;
+            if let Some(reason) = looked {
+                return Err(reason);
+            }
+        }
+        Ok((old, new))
+    }
+
+    /// Those of the version that serves, or served, in the other group.
+    fn old_processes(&self) -> Result<Vec<Process>, String> {
+        let state = self.folder.state().map_err(|error| error.to_string())?;
+        let from = self.plan.from.as_deref().unwrap_or_default();
+        match state.groups.get(from) {
+            Some(running) => process::find(&running.rollout)
+                .map_err(|error| format!("look for the old version's processes: {error}")),
+            None => Ok(Vec::new()),
         }
     }
 

@@ -134,7 +134,7 @@ impl Work {
 
     /// Until a gateway is in service.
     fn bring_up(&mut self) -> Result<()> {
-        let edge = Client::new(&self.front.edge_socket());
+        let edge = Client::new(self.front.edge_socket());
         while edge.status().is_err() {
             if self.stop.load(Relaxed) {
                 return Ok(());

@@ -4,4 +4,5 @@ mod comes_back;
 mod cut_off;
 mod forth_and_back;
 mod kept;
+mod moments;
 mod support;

@@ -1,10 +1,16 @@
 //! The file that describes a rollout.
 
+mod metrics;
+mod moments;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use everopen_edge::config::{self, ConfigError};
 use serde::{Deserialize, Serialize};
+
+pub use metrics::MetricAlarm;
+pub use moments::{Decision, Gate, Hook, Phase};
 
 /// A version of a service, and how it comes into service. Paths are taken from the folder of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +30,12 @@ pub struct File {
     /// What a client would do, on the edge's test listener.
     #[serde(default)]
     pub journey: Option<Journey>,
+    /// Programs that are run in between.
+    #[serde(default, rename = "hook", skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
+    /// Where somebody must say that it may go on.
+    #[serde(default, rename = "gate", skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     /// How traffic goes over.
     #[serde(default)]
     pub strategy: Strategy,
@@ -149,6 +161,9 @@ pub struct Alarms {
     /// A program that is run twice a second: when it does not end with 0, the rollout comes back.
     #[serde(default)]
     pub command: Option<Vec<String>>,
+    /// Bounds on what the new version itself counts.
+    #[serde(default, rename = "metric", skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricAlarm>,
 }
 
 impl Default for Alarms {
@@ -158,6 +173,7 @@ impl Default for Alarms {
             p99_ratio: None,
             requests_min: twenty(),
             command: None,
+            metrics: Vec::new(),
         }
     }
 }
@@ -309,6 +325,8 @@ impl File {
                 "it names no program".into(),
             );
         }
+        self.check_moments()?;
+        self.check_metrics()?;
         let mut before = 0;
         for percent in &self.strategy.percent {
             if *percent <= before || *percent > 100 {
@@ -337,6 +355,58 @@ impl File {
         ] {
             if value > most {
                 return wrong(field, format!("{value} is above {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hooks and gates.
+    fn check_moments(&self) -> Result<(), (String, String)> {
+        for (at, hook) in self.hooks.iter().enumerate() {
+            let field = |what: &str| format!("hook {:?}: {what}", hook.name);
+            if self.hooks[..at].iter().any(|other| other.name == hook.name) {
+                return Err((field("name"), "another hook has it, too".into()));
+            }
+            if hook.command.is_empty() {
+                return Err((field("command"), "it names no program".into()));
+            }
+        }
+        for (at, gate) in self.gates.iter().enumerate() {
+            let field = |what: &str| format!("gate {:?}: {what}", gate.name);
+            if self.gates[..at].iter().any(|other| other.name == gate.name) {
+                return Err((field("name"), "another gate has it, too".into()));
+            }
+            if gate.within_ms > WARM_MAX_MS {
+                let detail = format!("{} is above {WARM_MAX_MS} (48 hours)", gate.within_ms);
+                return Err((field("within_ms"), detail));
+            }
+            let Some(percent) = gate.percent else {
+                continue;
+            };
+            if gate.phase != Phase::AfterShare || !self.strategy.percent.contains(&percent) {
+                let detail = format!(
+                    "{percent} is no share of strategy.percent, or the phase is not after_share"
+                );
+                return Err((field("percent"), detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_metrics(&self) -> Result<(), (String, String)> {
+        for alarm in &self.alarms.metrics {
+            let field = |what: &str| format!("alarms.metric {:?}: {what}", alarm.metric);
+            let bounds = [alarm.above, alarm.below, alarm.times_old];
+            if bounds.iter().all(Option::is_none) {
+                let detail = "it has no bound: above, below or times_old";
+                return Err((field("above"), detail.into()));
+            }
+            if !alarm.path.starts_with('/') {
+                return Err((field("path"), format!("{:?} is no path", alarm.path)));
+            }
+            if alarm.at.is_some() && alarm.times_old.is_some() {
+                let detail = "`at` is one place for both versions";
+                return Err((field("times_old"), detail.into()));
             }
         }
         Ok(())

@@ -1,0 +1,229 @@
+//! The controller of one rollout: its journal, its edge, and how it ends.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use everopen_edge::admin::{Client, Status};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use crate::execute::{By, Ended, Fault, io_fault};
+use crate::journal::{Entry, Journal, Line, Outcome};
+use crate::meter::Meter;
+use crate::metrics::Metrics;
+use crate::plan::Plan;
+use crate::process;
+use crate::state::{Folder, Running, now_ms};
+
+/// Between two looks whether a process is ready, or a pause has ended.
+pub(crate) const READY_LOOK: Duration = Duration::from_millis(50);
+/// How long the edge may take for an order.
+pub(crate) const EDGE: Duration = Duration::from_secs(5);
+/// How long what a failed version still does may take to end.
+const UNDO_DRAIN: Duration = Duration::from_secs(2);
+
+pub(crate) struct Controller<'a> {
+    pub(crate) folder: Folder,
+    pub(crate) path: PathBuf,
+    pub(crate) plan: Plan,
+    pub(crate) edge: Client,
+    journal: Journal,
+    past: Vec<Line>,
+    pub(crate) meter: Option<Meter>,
+    pub(crate) metrics: Metrics,
+    /// What the edge had counted before traffic moved.
+    pub(crate) before: Option<Status>,
+    tell: &'a mut dyn FnMut(&Line),
+}
+
+impl<'a> Controller<'a> {
+    pub(crate) fn open(
+        folder: Folder,
+        path: PathBuf,
+        plan: Plan,
+        by: &By,
+        tell: &'a mut dyn FnMut(&Line),
+    ) -> Result<Self, Fault> {
+        let opened = Journal::open(&path.join("journal.jsonl"));
+        let (journal, past) = io_fault("open the journal", opened)?;
+        let mut controller = Self {
+            edge: Client::new(&plan.file.edge),
+            folder,
+            path,
+            plan,
+            journal,
+            past,
+            meter: None,
+            metrics: Metrics::default(),
+            before: None,
+            tell,
+        };
+        controller.note(Entry::Opened {
+            who: by.who.clone(),
+            why: by.why.clone(),
+        })?;
+        Ok(controller)
+    }
+
+    pub(crate) fn note(&mut self, entry: Entry) -> Result<(), Fault> {
+        let line = io_fault("write the journal", self.journal.write(entry))?;
+        (self.tell)(&line);
+        Ok(())
+    }
+
+    pub(crate) fn order(&self, method: &str, what: &str, body: &Value) -> io::Result<Value> {
+        let path = format!("/services/{}/{what}", self.plan.file.service);
+        block_in_place(|| self.edge.call(method, &path, body, EDGE))
+    }
+
+    pub(crate) async fn go_on(mut self, back: bool) -> Result<Ended, Fault> {
+        let ended = self.past.iter().rev().find_map(|line| match &line.entry {
+            Entry::Ended { outcome, .. } => Some(*outcome),
+            _ => None,
+        });
+        if let Some(outcome) = ended {
+            // Only the word of it was missing.
+            self.settle(outcome)?;
+            return Ok(Ended {
+                outcome,
+                reason: None,
+                noticed: self.noticed(),
+            });
+        }
+        let failed = self.past.iter().rev().find_map(|line| match &line.entry {
+            Entry::Failed { reason, .. } => Some(reason.clone()),
+            Entry::Undoing { .. } => {
+                Some("it was being taken back when the controller was cut off".into())
+            }
+            _ => None,
+        });
+        if back || failed.is_some() {
+            let reason = failed.unwrap_or_else(|| "somebody asked for it".to_string());
+            return self.undo(reason).await;
+        }
+        if let Some(budget) = &self.plan.file.budget
+            && self.plan.from.is_some()
+        {
+            self.meter = Some(Meter::start(budget));
+        }
+        let done = self.past.iter().filter_map(|line| match line.entry {
+            Entry::Done { step, .. } => Some(step + 1),
+            _ => None,
+        });
+        let first = done.max().unwrap_or(0);
+        for step in first..self.plan.steps.len() {
+            self.wait_while_paused().await;
+            let what = self.plan.steps[step].clone();
+            self.note(Entry::Begun {
+                step,
+                text: what.to_string(),
+            })?;
+            let mut performed = self.perform(&what).await;
+            if performed.is_ok()
+                && let Some(breach) = self.meter.as_ref().and_then(Meter::breach)
+            {
+                performed = Err(breach);
+            }
+            match performed {
+                Ok(evidence) => self.note(Entry::Done { step, evidence })?,
+                Err(reason) => {
+                    self.note(Entry::Failed {
+                        step,
+                        reason: reason.clone(),
+                    })?;
+                    return self.undo(reason).await;
+                }
+            }
+        }
+        self.end(Outcome::New, None)
+    }
+
+    pub(crate) async fn wait_while_paused(&self) {
+        while self.path.join("pause").exists() {
+            tokio::time::sleep(READY_LOOK).await;
+        }
+    }
+
+    /// The last word, and what follows of it for the service.
+    pub(crate) fn end(&mut self, outcome: Outcome, reason: Option<String>) -> Result<Ended, Fault> {
+        let noticed = self.noticed();
+        self.note(Entry::Ended {
+            outcome,
+            noticed: noticed.clone(),
+        })?;
+        self.settle(outcome)?;
+        Ok(Ended {
+            outcome,
+            reason,
+            noticed,
+        })
+    }
+
+    fn noticed(&self) -> String {
+        let noticed = self.meter.as_ref().map(|meter| meter.noticed().to_string());
+        noticed.unwrap_or_else(|| "not measured".into())
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Result<(), Fault> {
+        let mut state = io_fault("read the service's state", self.folder.state())?;
+        if outcome != Outcome::Back && state.under_way.as_deref() == Some(&self.plan.id) {
+            state.under_way = None;
+            let file = &self.plan.file;
+            match outcome {
+                Outcome::New => {
+                    let running = Running {
+                        rollout: self.plan.id.clone(),
+                        version: file.version.clone(),
+                        stop_ms: file.start.stop_ms,
+                    };
+                    state.groups.insert(self.plan.to.clone(), running);
+                    let from = self.plan.from.clone();
+                    state.back = from.map(|from| (from, now_ms() + file.after.warm_ms));
+                }
+                _ => drop(state.groups.remove(&self.plan.to)),
+            }
+            io_fault("write the service's state", self.folder.set_state(&state))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was done, in the opposite order; all of it may be done again.
+    async fn undo(mut self, reason: String) -> Result<Ended, Fault> {
+        let to = self.plan.to.clone();
+        if let Some(from) = self.plan.from.clone() {
+            self.note(Entry::Undoing {
+                text: format!("all new requests to {from}"),
+            })?;
+            let weights = json!({ from.as_str(): 100, to.as_str(): 0 });
+            self.insist("shift traffic back", "PUT", "weights", &weights)
+                .await?;
+        }
+        self.note(Entry::Undoing {
+            text: format!("{to} is emptied and its processes are ended"),
+        })?;
+        let what = format!("groups/{to}/drain");
+        let span = json!({ "ms": UNDO_DRAIN.as_millis() as u64 });
+        let _ = self.order("POST", &what, &span);
+        let what = format!("groups/{to}/empty");
+        self.insist("empty the group", "POST", &what, &json!({}))
+            .await?;
+        let patience = Duration::from_millis(self.plan.file.start.stop_ms);
+        let ended = block_in_place(|| process::end(&self.plan.id, patience));
+        io_fault("end the new version's processes", ended)?;
+        self.end(Outcome::Old, Some(reason))
+    }
+
+    /// An order that must be carried out: an edge that is started again just now is waited for.
+    async fn insist(&self, why: &str, method: &str, what: &str, body: &Value) -> Result<(), Fault> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.order(method, what, body) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return io_fault(why, Err(error)),
+                Err(error) => tracing::warn!(%error, "the edge can't be told; it is tried again"),
+            }
+            tokio::time::sleep(READY_LOOK).await;
+        }
+    }
+}
