@@ -2,7 +2,7 @@
 //!
 //! Each bench program prints its own table and writes one JSON file; what is counted and how stands there.
 
-use crate::packages::{self, ETCD};
+use crate::packages::{self, ETCD, HAPROXY, NGINX};
 use crate::{process, workspace};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -29,6 +29,8 @@ enum Which {
     Journal,
     /// REST order round trips against the real program.
     Gateway,
+    /// The edge beside HAProxy and nginx.
+    Edge,
     /// Three replicas beside the machine's floor and three members of etcd.
     Cluster,
 }
@@ -51,6 +53,7 @@ pub fn run(options: &Options) -> Result<bool> {
         Which::Engine,
         Which::Journal,
         Which::Gateway,
+        Which::Edge,
         Which::Cluster,
     ] {
         if options.which.is_some_and(|wanted| wanted != which) {
@@ -60,6 +63,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Which::Engine => ("engine", folder.join("engine.json")),
             Which::Journal => ("journal", folder.join("journal.json")),
             Which::Gateway => ("gateway", folder.join("gateway.json")),
+            Which::Edge => ("edge", folder.join("edge.json")),
             Which::Cluster => ("cluster", folder.join("cluster.json")),
         };
         // A file of an earlier run must not pass for this one's.
@@ -67,11 +71,14 @@ pub fn run(options: &Options) -> Result<bool> {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
         println!("\n==> {name}");
-        if which == Which::Cluster
-            && let Err(error) = packages::ensure(&[ETCD])
-        {
+        let peers: &[_] = match which {
+            Which::Cluster => &[ETCD],
+            Which::Edge => &[HAPROXY, NGINX],
+            _ => &[],
+        };
+        if let Err(error) = packages::ensure(peers) {
             // The rest is still worth measuring; the program marks what it could not compare with.
-            println!("    etcd: {error:#}");
+            println!("    peers: {error:#}");
         }
         let mut command = command(which, &path)?;
         command.args(&options.rest);
@@ -122,6 +129,9 @@ fn command(which: Which, json: &Path) -> Result<Command> {
         // Against the real program in a process of its own, so that what is measured is what is shipped.
         Which::Gateway => workspace::cargo([
             "bench", "-p", "everopen", "--bench", "gateway", "--", "--json",
+        ])?,
+        Which::Edge => workspace::cargo([
+            "bench", "-p", "everopen", "--bench", "edge", "--", "--json",
         ])?,
         Which::Cluster => workspace::cargo([
             "bench", "-p", "everopen", "--bench", "cluster", "--", "--json",

@@ -24,6 +24,20 @@ pub const ETCD: Package = Package {
     service: Some("etcd"),
 };
 
+/// A peer of the edge's measurement.
+pub const HAPROXY: Package = Package {
+    name: "haproxy",
+    program: "haproxy",
+    service: Some("haproxy"),
+};
+
+/// A peer of the edge's measurement.
+pub const NGINX: Package = Package {
+    name: "nginx-light",
+    program: "nginx",
+    service: Some("nginx"),
+};
+
 /// With which tests cut replicas off from each other.
 pub const IPROUTE: Package = Package {
     name: "iproute2",

@@ -346,6 +346,11 @@ async fn listen(
     while connections.join_next().await.is_some() {}
 }
 
+/// Bytes for a client that may wait in the system before they are sent (`TCP_NOTSENT_LOWAT`). By itself it
+/// takes megabytes for a client that does not read, which a server behind the edge would not notice for long;
+/// what is on its way is not bounded by it, so a distant client gets what its line carries.
+const UNSENT_MAX: u32 = 128 << 10;
+
 /// Serves one connection.
 async fn serve(
     stream: TcpStream,
@@ -356,6 +361,8 @@ async fn serve(
     stopped: Stopped,
 ) {
     let _ = stream.set_nodelay(true);
+    // Only bounds what waits here; without it the edge works as well.
+    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX);
     let number = shared.connections.fetch_add(1, Relaxed);
     let mut peer = Peer {
         address: client.ip(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use everopen_edge::{Config, Edge};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Args)]
@@ -35,6 +36,12 @@ pub struct Arguments {
 /// When it can't start.
 pub fn run(args: &Arguments) -> Result<()> {
     args.tether.start()?;
+    // Two for each connection; what is usual for a shell is soon used up.
+    let mut open_files = getrlimit(Resource::Nofile);
+    open_files.current = open_files.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, open_files) {
+        tracing::warn!(%error, "the bound on open files stays what it is");
+    }
     let config = Config::read(&args.config)?;
     let inherited = inherited(args, &config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
