@@ -130,9 +130,9 @@ fn command(which: Which, json: &Path) -> Result<Command> {
         Which::Gateway => workspace::cargo([
             "bench", "-p", "everopen", "--bench", "gateway", "--", "--json",
         ])?,
-        Which::Edge => workspace::cargo([
-            "bench", "-p", "everopen", "--bench", "edge", "--", "--json",
-        ])?,
+        Which::Edge => {
+            workspace::cargo(["bench", "-p", "everopen", "--bench", "edge", "--", "--json"])?
+        }
         Which::Cluster => workspace::cargo([
             "bench", "-p", "everopen", "--bench", "cluster", "--", "--json",
         ])?,

@@ -291,3 +291,91 @@ fn a_bad_file_is_refused_with_its_place() {
         assert!(!success && said.contains(found), "{said}");
     }
 }
+
+/// In a mount namespace of its own: the controller's disk has 256 KiB, which a hook fills up in the middle of
+/// many small steps; then there is room again and the rollout is taken back.
+const FULL: &str = r#"
+program=$1
+mount -t tmpfs -o size=256k tmpfs rollouts || exit 77
+"$program" rollout apply v1.toml --root rollouts >&2 || exit 78
+"$program" rollout apply full.toml --root rollouts
+echo "ended with $?"
+"$program" rollout status greeter --root rollouts --edge edge.sock
+rm rollouts/ballast
+"$program" rollout rollback greeter --root rollouts || exit 79
+"$program" rollout history greeter --root rollouts
+"#;
+
+#[test]
+fn when_the_controllers_disk_is_full_the_old_version_serves() {
+    let mounts = [
+        "--mount",
+        "--map-root-user",
+        "mount",
+        "-t",
+        "tmpfs",
+        "tmpfs",
+        "/mnt",
+    ];
+    let tried = Command::new("unshare")
+        .args(mounts)
+        .stderr(Stdio::null())
+        .status();
+    if !tried.is_ok_and(|status| status.success()) {
+        println!("left out: a full disk under a rollout (this user may not mount a tmpfs)");
+        return;
+    }
+    let example = Arc::new(Example::new());
+    let mut edge = example.edge(&[]);
+    std::fs::create_dir(example.path("rollouts")).expect("a folder");
+    let text = std::fs::read_to_string(example.path("v2.toml")).expect("read");
+    let shares: Vec<String> = (1..100).map(|percent| percent.to_string()).collect();
+    let text = text
+        .replace(
+            "percent = [10, 50]",
+            &format!("percent = [{}]", shares.join(", ")),
+        )
+        .replace("bake_ms = 2000", "bake_ms = 10");
+    let fill = "[[hook]]\nname = \"fill\"\nphase = \"after_share\"\n\
+                command = [\"sh\", \"-c\", \"dd if=/dev/zero of=rollouts/ballast 2>/dev/null; true\"]\n";
+    std::fs::write(example.path("full.toml"), format!("{text}\n{fill}")).expect("written");
+
+    let mut controller = example.command(&[]);
+    controller = {
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--mount",
+                "--map-root-user",
+                "sh",
+                "-c",
+                FULL,
+                "sh",
+                PROGRAM,
+            ])
+            .current_dir(controller.get_current_dir().expect("a folder"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let running = controller.spawn().expect("start");
+    until("the first version serves", || {
+        example.ask().as_deref() == Some("1")
+    });
+    let load = Load::start(&example);
+    let output = running.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}: {said}{errors}", output.status);
+    load.end_without_failure();
+    assert!(said.contains("ended with 1"), "{said}");
+    assert!(errors.contains("No space left on device"), "{errors}");
+    assert!(errors.contains("all new requests go to blue"), "{errors}");
+    assert!(said.contains("was CUT OFF"), "{said}");
+    assert!(said.contains("blue        100"), "{said}");
+    assert!(said.contains("came back to the old version"), "{said}");
+    example.only("1");
+    edge.kill().expect("kill");
+    edge.wait().expect("it is gone");
+}

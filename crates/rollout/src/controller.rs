@@ -102,6 +102,15 @@ impl<'a> Controller<'a> {
             let reason = failed.unwrap_or_else(|| "somebody asked for it".to_string());
             return self.undo(reason).await;
         }
+        match self.forth().await {
+            Ok(None) => self.end(Outcome::New, None),
+            Ok(Some(reason)) => self.undo(reason).await,
+            Err(fault) => Err(self.old_serves(fault)),
+        }
+    }
+
+    /// Goes through the steps that are not done: why it is to come back, if it is.
+    async fn forth(&mut self) -> Result<Option<String>, Fault> {
         if let Some(budget) = &self.plan.file.budget
             && self.plan.from.is_some()
         {
@@ -132,11 +141,42 @@ impl<'a> Controller<'a> {
                         step,
                         reason: reason.clone(),
                     })?;
-                    return self.undo(reason).await;
+                    return Ok(Some(reason));
                 }
             }
         }
-        self.end(Outcome::New, None)
+        Ok(None)
+    }
+
+    /// The journal can't be written, so nothing more is begun. Clients are not left with a version that
+    /// nobody watches: all of them go to the old one, which needs no journal. The rollout itself stays cut
+    /// off, to be taken back when there is room.
+    fn old_serves(&self, fault: Fault) -> Fault {
+        let Some(from) = &self.plan.from else {
+            return fault;
+        };
+        let weights = json!({ from.as_str(): 100, self.plan.to.as_str(): 0 });
+        // With a full disk the edge may not be able to keep them, but they are in force.
+        let ordered = self.order("PUT", "weights", &weights);
+        let status = block_in_place(|| self.edge.status());
+        let serves = status.ok().and_then(|status| {
+            let groups = &status.services.get(&self.plan.file.service)?.groups;
+            Some(groups.get(from)?.weight > 0 && groups.get(&self.plan.to)?.weight == 0)
+        });
+        let Fault::Io { what, source } = fault else {
+            return fault;
+        };
+        let then = match (serves, ordered) {
+            (Some(true), _) => format!(
+                "all new requests go to {from}; `everopen rollout rollback` ends the rollout when this is mended"
+            ),
+            (_, Err(error)) => format!("and requests could not be sent back to {from}: {error}"),
+            _ => format!("and whether requests go to {from} is not known"),
+        };
+        Fault::Io {
+            what: format!("{what} ({then})"),
+            source,
+        }
     }
 
     pub(crate) async fn wait_while_paused(&self) {
@@ -190,6 +230,13 @@ impl<'a> Controller<'a> {
 
     /// Takes back what was done, in the opposite order; all of it may be done again.
     async fn undo(mut self, reason: String) -> Result<Ended, Fault> {
+        match self.take_back().await {
+            Ok(()) => self.end(Outcome::Old, Some(reason)),
+            Err(fault) => Err(self.old_serves(fault)),
+        }
+    }
+
+    async fn take_back(&mut self) -> Result<(), Fault> {
         let to = self.plan.to.clone();
         if let Some(from) = self.plan.from.clone() {
             self.note(Entry::Undoing {
@@ -211,7 +258,7 @@ impl<'a> Controller<'a> {
         let patience = Duration::from_millis(self.plan.file.start.stop_ms);
         let ended = block_in_place(|| process::end(&self.plan.id, patience));
         io_fault("end the new version's processes", ended)?;
-        self.end(Outcome::Old, Some(reason))
+        Ok(())
     }
 
     /// An order that must be carried out: an edge that is started again just now is waited for.

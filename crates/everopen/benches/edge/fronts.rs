@@ -51,7 +51,9 @@ impl Front {
         };
         fs::write(&file, self.settings(folder, address, target))?;
         match self {
-            Self::Everopen => command.args(["edge", "--drain", "0", "--config"]).arg(&file),
+            Self::Everopen => command
+                .args(["edge", "--drain", "0", "--config"])
+                .arg(&file),
             Self::Haproxy => command.args(["-db", "-q", "-f"]).arg(&file),
             Self::Nginx => command
                 .arg("-c")
@@ -75,7 +77,11 @@ impl Front {
         while TcpStream::connect(address).is_err() {
             if Instant::now() > deadline || running.child.try_wait()?.is_some() {
                 let said = fs::read_to_string(folder.join(format!("{}.out", self.name())));
-                bail!("{} does not start: {}", self.name(), said.unwrap_or_default());
+                bail!(
+                    "{} does not start: {}",
+                    self.name(),
+                    said.unwrap_or_default()
+                );
             }
             std::thread::park_timeout(Duration::from_millis(10));
         }
@@ -115,7 +121,9 @@ impl Front {
 fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     // Servers are often where only an administrator's path leads.
-    let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin", "/sbin"]);
+    let folders = path
+        .split(':')
+        .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"]);
     let mut places = folders.map(|folder| Path::new(folder).join(program));
     places.find(|place| place.is_file())
 }
@@ -126,7 +134,10 @@ impl Running {
         let own = self.child.id();
         let mut all = vec![own];
         for entry in fs::read_dir("/proc")?.flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let pid = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
             let Some(pid) = pid else { continue };
             if stat(pid).is_some_and(|fields| fields.get(1) == Some(&own.to_string())) {
                 all.push(pid);
@@ -135,16 +146,21 @@ impl Running {
         Ok(all)
     }
 
-    /// Processor seconds that all of them have used.
+    /// Processor seconds that the threads of all of them have used.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let ticks = rustix::param::clock_ticks_per_second() as f64;
-        let of = |pid: u32| -> f64 {
-            // User and system time are the 14th and 15th field of stat, proc(5).
-            let fields = stat(pid).unwrap_or_default();
-            let number = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok());
-            number(11).unwrap_or(0.0) + number(12).unwrap_or(0.0)
-        };
-        Ok(self.pids()?.into_iter().map(of).sum::<f64>() / ticks)
+        let mut nanoseconds = 0;
+        for pid in self.pids()? {
+            let threads = fs::read_dir(format!("/proc/{pid}/task"));
+            for thread in threads.into_iter().flatten().flatten() {
+                let stat = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+                let on_cpu = stat
+                    .split(' ')
+                    .next()
+                    .and_then(|text| text.parse::<u64>().ok());
+                nanoseconds += on_cpu.context("read schedstat")?;
+            }
+        }
+        Ok(nanoseconds as f64 / 1e9)
     }
 
     /// Resident memory of all of them.

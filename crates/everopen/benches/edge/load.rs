@@ -47,7 +47,9 @@ impl Client {
         };
         let head = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
         ensure!(head.starts_with("http/1.1 200"), "answered {head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"));
         let length: usize = length.context("no length")?.trim().parse()?;
         while self.buffer.len() < end + length {
             self.fill().await?;
@@ -57,7 +59,10 @@ impl Client {
 
     async fn fill(&mut self) -> Result<()> {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await;
-        ensure!(read.context("no answer in time")?? > 0, "the connection ended");
+        ensure!(
+            read.context("no answer in time")?? > 0,
+            "the connection ended"
+        );
         Ok(())
     }
 }
@@ -139,9 +144,16 @@ async fn upgrade(address: SocketAddr) -> Result<TcpStream> {
     let mut head = Vec::new();
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
         let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut head)).await;
-        ensure!(read.context("no answer in time")?? > 0, "the connection ended");
+        ensure!(
+            read.context("no answer in time")?? > 0,
+            "the connection ended"
+        );
     }
-    ensure!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    ensure!(
+        head.starts_with(b"HTTP/1.1 101"),
+        "{}",
+        String::from_utf8_lossy(&head)
+    );
     Ok(stream)
 }
 

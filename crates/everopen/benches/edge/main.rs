@@ -157,7 +157,11 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 fn per_cpu(rounds: &[Round]) -> f64 {
-    median(rounds.iter().filter_map(|round| round.requests_per_cpu_second))
+    median(
+        rounds
+            .iter()
+            .filter_map(|round| round.requests_per_cpu_second),
+    )
 }
 
 fn ratio(rows: &[(&str, Vec<Round>)]) -> Option<f64> {
@@ -204,9 +208,14 @@ async fn idle_sockets(
 ) -> Result<Vec<(&'static str, usize, f64)>> {
     let bound = open_files();
     // Two for each at the front, and some for the rest.
-    let count = options.sockets.min((bound.saturating_sub(300) / 2) as usize);
+    let count = options
+        .sockets
+        .min((bound.saturating_sub(300) / 2) as usize);
     if count < options.sockets {
-        println!("  {count} WebSockets and not {}: {bound} open files are allowed here", options.sockets);
+        println!(
+            "  {count} WebSockets and not {}: {bound} open files are allowed here",
+            options.sockets
+        );
     }
     let mut seen = Vec::new();
     for front in fronts {
@@ -252,9 +261,9 @@ fn report(
             .collect();
         ((*name).to_string(), Value::Array(rounds))
     });
-    let sockets = sockets.iter().map(|(name, count, each)| {
-        json!({ "front": name, "idle_websockets": count, "kib_each": each })
-    });
+    let sockets = sockets.iter().map(
+        |(name, count, each)| json!({ "front": name, "idle_websockets": count, "kib_each": each }),
+    );
     json!({
         "bench": "edge",
         "connections": CONNECTIONS,

@@ -115,3 +115,22 @@ fn a_first_version_that_is_bad_leaves_nothing_behind() {
     place.bring("2");
     place.only("2");
 }
+
+#[test]
+fn a_version_whose_port_is_taken_comes_back_and_says_so() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let place = Place::new();
+    place.bring("1");
+    let load = Load::start(place.public);
+    // One that does not listen where it is told.
+    let mut file = place.file("2", "", "");
+    let port = taken.local_addr().expect("an address").port();
+    file.start.command[2] = port.to_string();
+    let ended = place.apply(&file);
+    assert_eq!(ended.outcome, Outcome::Old, "{ended:?}");
+    let why = ended.reason.expect("a reason");
+    assert!(why.contains("Address already in use"), "{why}");
+    assert_eq!(load.end().1, 0);
+    place.only("1");
+    assert_eq!(place.running(Some("2")), 0);
+}
