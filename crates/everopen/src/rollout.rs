@@ -34,6 +34,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Print the JSON Schema of a version's file, for editors
+    Schema,
     /// Show what would be done, and do nothing
     Plan {
         /// The version's file
@@ -110,6 +112,10 @@ pub fn run(args: &Arguments) -> Result<()> {
         why: args.why.clone(),
     };
     match &args.what {
+        What::Schema => {
+            say!("{:#}", File::schema());
+            Ok(())
+        }
         What::Plan { file } => {
             let plan = make(root, file)?;
             show(&plan);

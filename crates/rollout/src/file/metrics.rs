@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A bound on a metric in the text format of Prometheus (exposition format 0.0.4), scraped twice a second
 /// while traffic goes over. Series that are not there count as 0; a place that
 /// can't be scraped, or that knows no such metric, breaches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricAlarm {
     /// The metric's name, with `_bucket`, `_sum` or `_count` where it has that.

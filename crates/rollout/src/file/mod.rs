@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use everopen_edge::config::{self, ConfigError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use metrics::MetricAlarm;
 pub use moments::{Decision, Gate, Hook, Phase};
 
 /// A version of a service, and how it comes into service. Paths are taken from the folder of the file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// The service's name at the edge.
@@ -52,7 +53,7 @@ pub struct File {
 
 /// How a target is started. In the command and the environment `{port}`, `{version}` and `{instance}`
 /// are replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
     /// The program and its arguments.
@@ -78,7 +79,7 @@ pub struct Start {
 
 /// A program that looks at one target: it ends with 0 if all is well. In its arguments `{address}` and
 /// `{port}` are replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
     /// Its name.
@@ -91,7 +92,7 @@ pub struct Check {
 }
 
 /// A scripted client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Journey {
     /// The test listener, as `host:port`.
@@ -102,7 +103,7 @@ pub struct Journey {
 }
 
 /// A request and what is expected of its answer. `{name}` is replaced by what an earlier step captured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JourneyStep {
     /// Its name.
@@ -133,7 +134,7 @@ pub struct JourneyStep {
 }
 
 /// How traffic goes over.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Strategy {
     /// Percent of new requests that the new version gets, step by step; the last step is all of them.
@@ -146,7 +147,7 @@ pub struct Strategy {
 }
 
 /// What makes it come back while traffic goes over. The old version, in the same time, is the measure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alarms {
     /// Percentage points of failed requests above the old version's.
@@ -179,7 +180,7 @@ impl Default for Alarms {
 }
 
 /// What clients may notice at most, by probes from outside every 20 ms.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// Where clients come in, as `host:port`.
@@ -195,7 +196,7 @@ pub struct Budget {
 }
 
 /// What comes after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct After {
     /// Milliseconds for which the old version is kept running, to go back to: 48 hours at most.
@@ -211,7 +212,7 @@ pub struct After {
 }
 
 /// What the old version's processes are told with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DrainSignal {
     /// SIGUSR1
     #[serde(rename = "USR1")]
@@ -295,6 +296,11 @@ impl File {
         file.edge = base.join(&file.edge);
         file.start.dir = base.join(&file.start.dir);
         Ok(file)
+    }
+
+    /// The JSON Schema (2020-12) of such a file, for editors that check and complete TOML by one.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
     }
 
     fn check(&self) -> Result<(), (String, String)> {
@@ -436,6 +442,17 @@ bake_ms = 100
         let path = folder.path().join("rollout.toml");
         std::fs::write(&path, text).unwrap();
         File::read(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_published_schema_is_that_of_the_file() {
+        let published = include_str!("../../../../docs/rollout.schema.json");
+        let published: serde_json::Value = serde_json::from_str(published).unwrap();
+        assert_eq!(
+            published,
+            File::schema(),
+            "write it anew: everopen rollout schema > docs/rollout.schema.json"
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What is done, or waited for, between the steps of a rollout.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A moment of a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Before anything is started.
@@ -34,7 +35,7 @@ impl Phase {
 /// A program that is run at a moment. If it does not end with 0 the rollout comes back. In its arguments
 /// `{version}`, `{group}` and `{percent}` are replaced. It may be run again by a controller that takes up a
 /// rollout which was cut off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hook {
     /// Its name.
@@ -49,7 +50,7 @@ pub struct Hook {
 }
 
 /// A moment at which somebody must say that it may go on. Alarms are looked at while it waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
     /// Its name, for `everopen rollout approve`.
@@ -66,7 +67,7 @@ pub struct Gate {
 }
 
 /// What somebody said at a gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// Whether it may go on.
     pub approved: bool,
