@@ -54,7 +54,7 @@ impl Front {
             Self::Everopen => command
                 .args(["edge", "--drain", "0", "--config"])
                 .arg(&file),
-            Self::Haproxy => command.args(["-db", "-q", "-f"]).arg(&file),
+            Self::Haproxy => command.args(["-db", "-f"]).arg(&file),
             Self::Nginx => command
                 .arg("-c")
                 .arg(&file)
@@ -90,13 +90,15 @@ impl Front {
 
     fn settings(self, folder: &Path, address: SocketAddr, target: SocketAddr) -> String {
         let port = address.port();
+        // It refuses to start where its connections would need more open files than are allowed.
+        let most = (super::open_files().min(200_000) - 200) / 2;
         match self {
             Self::Everopen => format!(
                 "admin = \"edge.sock\"\n[[listener]]\nname = \"public\"\naddress = \"{address}\"\nservice = \"it\"\n\
                  [service.it.group.blue]\ntargets = [\"{target}\"]\nweight = 1\n[service.it.group.green]\n"
             ),
             Self::Haproxy => format!(
-                "global\n  nbthread 2\n  maxconn 100000\ndefaults\n  mode http\n  option http-keep-alive\n  \
+                "global\n  nbthread 2\n  maxconn {most}\ndefaults\n  mode http\n  option http-keep-alive\n  \
                  http-reuse always\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
                  timeout tunnel 1h\nfrontend public\n  bind 127.0.0.1:{port}\n  option forwardfor\n  \
                  default_backend it\nbackend it\n  server one {target}\n"

@@ -75,9 +75,10 @@ async fn converse(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
         };
         let head = buffer[..end].to_ascii_lowercase();
         buffer.drain(..end);
+        // The key that the clients send is that of RFC 6455, 1.3, and so is the answer to it.
         if head.windows(9).any(|nine| nine == b"websocket") {
             stream
-                .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+                .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
                 .await?;
             return echo(stream).await;
         }

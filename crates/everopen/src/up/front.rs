@@ -167,7 +167,7 @@ wait_ms = 5000
         let file = json!({
             "service": SERVICE,
             "version": env!("CARGO_PKG_VERSION"),
-            "edge": "../edge/edge.sock",
+            "edge": text(&self.edge_socket()),
             "start": {
                 "command": command,
                 "env": { SETTINGS: format!("{:016x}", hasher.finish()) },
