@@ -11,6 +11,7 @@ use everopen_rollout::file::{Decision, File};
 use everopen_rollout::journal::{self, Entry, Line, Outcome};
 use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::{Folder, State, now_ms};
+use everopen_rollout::watch;
 
 use crate::cli::LogFormat;
 
@@ -63,6 +64,23 @@ enum What {
     Resume {
         /// The service
         service: String,
+    },
+    /// Go through the journey of the version in service, once or on a schedule
+    Journey {
+        /// The service
+        service: String,
+        /// Where clients come in, as host:port
+        #[arg(long, value_name = "ADDRESS")]
+        at: String,
+        /// Milliseconds from one to the next; without it, once
+        #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..))]
+        every_ms: Option<u64>,
+        /// How many; without it, until it is stopped
+        #[arg(long, value_name = "N", requires = "every_ms")]
+        times: Option<u64>,
+        /// A program that is run when one fails, with what was wrong as its last argument
+        #[arg(long, value_name = "PROGRAM")]
+        on_failure: Option<PathBuf>,
     },
     /// Let a rollout that waits at a gate go on
     Approve {
@@ -149,6 +167,20 @@ pub fn run(args: &Arguments) -> Result<()> {
             let mut tell = |line: &Line| tell(line, 0);
             end(&runtime.block_on(execute::resume(root, service, false, &by, &mut tell))?)
         }
+        What::Journey {
+            service,
+            at,
+            every_ms,
+            times,
+            on_failure,
+        } => {
+            let schedule = Schedule {
+                every: every_ms.map(Duration::from_millis),
+                times: times.or(every_ms.is_none().then_some(1)),
+                on_failure: on_failure.as_deref(),
+            };
+            runtime.block_on(journeys(root, service, at, &schedule))
+        }
         What::Approve { service, gate } | What::Reject { service, gate } => {
             let decision = Decision {
                 approved: matches!(args.what, What::Approve { .. }),
@@ -174,6 +206,52 @@ pub fn run(args: &Arguments) -> Result<()> {
             Ok(())
         }
         What::History { service, steps } => history(root, service, *steps),
+    }
+}
+
+/// When journeys are made, and what is done when one fails.
+struct Schedule<'a> {
+    every: Option<Duration>,
+    times: Option<u64>,
+    on_failure: Option<&'a Path>,
+}
+
+async fn journeys(root: &Path, service: &str, at: &str, schedule: &Schedule<'_>) -> Result<()> {
+    let (mut count, mut failures) = (0, 0);
+    let mut next = tokio::time::Instant::now();
+    loop {
+        let walk = watch::walk(root, service, at).await?;
+        count += 1;
+        match &walk.failed {
+            None => say!("version {}  well, in {} ms", walk.version, walk.took_ms),
+            Some(what) => {
+                failures += 1;
+                say!(
+                    "version {}  FAILED after {} ms: {what}",
+                    walk.version,
+                    walk.took_ms
+                );
+                if let Some(program) = schedule.on_failure {
+                    let ran = tokio::process::Command::new(program)
+                        .arg(what)
+                        .status()
+                        .await;
+                    if let Err(error) = ran {
+                        tracing::error!(program = %program.display(), %error, "nobody is told");
+                    }
+                }
+            }
+        }
+        let (Some(every), false) = (schedule.every, schedule.times == Some(count)) else {
+            break;
+        };
+        // At fixed times: a slow one does not move those after it, and none is made twice.
+        next = (next + every).max(tokio::time::Instant::now());
+        tokio::time::sleep_until(next).await;
+    }
+    match failures {
+        0 => Ok(()),
+        failures => bail!("{failures} of {count} journeys failed"),
     }
 }
 

@@ -211,6 +211,18 @@ fn the_example_is_rolled_out_and_back_whoever_is_killed() {
     assert!(resumed.contains("the new version serves"), "{resumed}");
     example.only("2");
 
+    // What a client would do is done on, by the clock.
+    let public = example.public.to_string();
+    let journey = ["journey", "greeter", "--at", &public];
+    let walks = example.done(&[&journey[..], &["--every-ms", "100", "--times", "3"]].concat());
+    assert_eq!(walks.matches("version 2  well").count(), 3, "{walks}");
+    let nowhere = ["journey", "greeter", "--at", "127.0.0.1:1"];
+    let (success, said) = example.rollout(&nowhere);
+    assert!(
+        !success && said.contains("1 of 1 journeys failed"),
+        "{said}"
+    );
+
     // One that is broken never meets a client.
     let (success, said) = example.rollout(&["apply", "v3-broken.toml"]);
     assert!(
@@ -368,6 +380,7 @@ fn when_the_controllers_disk_is_full_the_old_version_serves() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{}: {said}{errors}", output.status);
+    until("clients go on", || load.served() > 60);
     load.end_without_failure();
     assert!(said.contains("ended with 1"), "{said}");
     assert!(errors.contains("No space left on device"), "{errors}");

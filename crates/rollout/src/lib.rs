@@ -24,3 +24,4 @@ pub mod plan;
 mod process;
 pub mod state;
 mod steps;
+pub mod watch;
