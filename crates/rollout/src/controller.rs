@@ -12,7 +12,7 @@ use crate::execute::{By, Ended, Fault, io_fault};
 use crate::journal::{Entry, Journal, Line, Outcome};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
-use crate::plan::Plan;
+use crate::plan::{Plan, Step};
 use crate::process;
 use crate::state::{Folder, Running, now_ms};
 
@@ -30,6 +30,8 @@ pub(crate) struct Controller<'a> {
     pub(crate) edge: Client,
     journal: Journal,
     past: Vec<Line>,
+    /// The last step that was ever begun.
+    begun: Option<usize>,
     pub(crate) meter: Option<Meter>,
     pub(crate) metrics: Metrics,
     /// What the edge had counted before traffic moved.
@@ -53,6 +55,13 @@ impl<'a> Controller<'a> {
             path,
             plan,
             journal,
+            begun: past
+                .iter()
+                .filter_map(|line| match line.entry {
+                    Entry::Begun { step, .. } => Some(step),
+                    _ => None,
+                })
+                .max(),
             past,
             meter: None,
             metrics: Metrics::default(),
@@ -128,6 +137,7 @@ impl<'a> Controller<'a> {
                 step,
                 text: what.to_string(),
             })?;
+            self.begun = Some(step);
             let mut performed = self.perform(&what).await;
             if performed.is_ok()
                 && let Some(breach) = self.meter.as_ref().and_then(Meter::breach)
@@ -221,7 +231,12 @@ impl<'a> Controller<'a> {
                     let from = self.plan.from.clone();
                     state.back = from.map(|from| (from, now_ms() + file.after.warm_ms));
                 }
-                _ => drop(state.groups.remove(&self.plan.to)),
+                _ if self.has_changed_group() => {
+                    state.groups.remove(&self.plan.to);
+                    let kept = state.back.take();
+                    state.back = kept.filter(|(group, _)| *group != self.plan.to);
+                }
+                _ => {}
             }
             io_fault("write the service's state", self.folder.set_state(&state))?;
         }
@@ -236,7 +251,23 @@ impl<'a> Controller<'a> {
         }
     }
 
+    /// Whether the group that was to serve may be another than before: else what is kept in it is still
+    /// there to go back to.
+    fn has_changed_group(&self) -> bool {
+        let changes = |step: &Step| {
+            matches!(
+                step,
+                Step::Retire { .. } | Step::Start { .. } | Step::Register
+            )
+        };
+        let first = self.plan.steps.iter().position(changes);
+        first.is_some_and(|first| self.begun.is_some_and(|begun| begun >= first))
+    }
+
     async fn take_back(&mut self) -> Result<(), Fault> {
+        if !self.has_changed_group() {
+            return Ok(());
+        }
         let to = self.plan.to.clone();
         if let Some(from) = self.plan.from.clone() {
             self.note(Entry::Undoing {
@@ -258,6 +289,13 @@ impl<'a> Controller<'a> {
         let patience = Duration::from_millis(self.plan.file.start.stop_ms);
         let ended = block_in_place(|| process::end(&self.plan.id, patience));
         io_fault("end the new version's processes", ended)?;
+        // What was kept there may not have been ended whole.
+        let state = io_fault("read the service's state", self.folder.state())?;
+        if let Some(kept) = state.groups.get(&to) {
+            let patience = Duration::from_millis(kept.stop_ms);
+            let ended = block_in_place(|| process::end(&kept.rollout, patience));
+            io_fault("end what was kept", ended)?;
+        }
         Ok(())
     }
 

@@ -55,6 +55,8 @@ pub enum Step {
         /// Its version.
         version: Option<String>,
     },
+    /// What the new version needs is there.
+    Health,
     /// The new version's processes are started.
     Start {
         /// How many.
@@ -106,6 +108,7 @@ impl fmt::Display for Step {
                 version: Some(version),
             } => write!(f, "end version {version}, which was kept to go back to"),
             Self::Retire { version: None } => write!(f, "empty the group"),
+            Self::Health => write!(f, "look at what it needs"),
             Self::Start { instances: 1 } => write!(f, "start one process"),
             Self::Start { instances } => write!(f, "start {instances} processes"),
             Self::Ready => write!(f, "wait until it is ready"),
@@ -153,6 +156,10 @@ pub fn plan(file: &File, inventory: &Inventory, id: &str) -> Plan {
     let mut steps = Vec::new();
     let (to, kept) = &inventory.other;
     pause(&mut steps, file, Phase::BeforeStart, 0);
+    // Before anything is taken away or started.
+    if file.health.is_some() {
+        steps.push(Step::Health);
+    }
     if kept.is_some() {
         steps.push(Step::Retire {
             version: kept.clone(),

@@ -15,7 +15,7 @@ use crate::meter::Meter;
 use crate::plan::Step;
 use crate::process::{self, Process};
 use crate::state::State;
-use crate::{alarm, http, journey};
+use crate::{alarm, health, http, journey};
 
 /// Between two looks at alarms.
 const LOOK: Duration = Duration::from_millis(500);
@@ -52,6 +52,10 @@ impl Controller<'_> {
     pub(crate) async fn perform(&mut self, step: &Step) -> Result<String, String> {
         match step {
             Step::Retire { .. } => self.retire(),
+            Step::Health => {
+                let health = self.plan.file.health.as_ref();
+                health::look(health.ok_or("the plan has no health check")?).await
+            }
             Step::Start { instances } => self.start(*instances),
             Step::Ready => self.ready().await,
             Step::Register => self.register(),

@@ -1,5 +1,6 @@
 //! The file that describes a rollout.
 
+mod health;
 mod metrics;
 mod moments;
 
@@ -10,6 +11,7 @@ use everopen_edge::config::{self, ConfigError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use health::{Dependency, Health};
 pub use metrics::MetricAlarm;
 pub use moments::{Decision, Gate, Hook, Phase};
 
@@ -25,6 +27,9 @@ pub struct File {
     pub edge: PathBuf,
     /// How a target of this version is started.
     pub start: Start,
+    /// What the new version needs, looked at before it is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Looks at the new version before it gets traffic: deep health checks.
     #[serde(default, rename = "check")]
     pub checks: Vec<Check>,
@@ -335,6 +340,9 @@ impl File {
                 &format!("check {:?}: command", check.name),
                 "it names no program".into(),
             );
+        }
+        if let Some(health) = &self.health {
+            health.ordered()?;
         }
         self.check_moments()?;
         self.check_metrics()?;

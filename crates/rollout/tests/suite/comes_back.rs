@@ -134,3 +134,26 @@ fn a_version_whose_port_is_taken_comes_back_and_says_so() {
     place.only("1");
     assert_eq!(place.running(Some("2")), 0);
 }
+
+#[test]
+fn a_version_that_lacks_what_it_needs_is_not_even_started() {
+    let place = Place::new();
+    place.bring("1");
+    place.bring("2");
+    let needs = |at: &str| {
+        format!(
+            "[health]\nwithin_ms = 2000\n[[health.dependency]]\nname = \"ledger\"\nat = {at:?}\n"
+        )
+    };
+    let ended = place.apply(&place.file("3", "", &needs("127.0.0.1:1")));
+    assert_eq!(ended.outcome, Outcome::Old, "{ended:?}");
+    assert!(ended.reason.expect("a reason").contains("ledger FAILED"));
+    place.only("2");
+    assert_eq!(place.running(Some("3")), 0);
+    // The one that is kept is still there to go back to.
+    assert_eq!(place.running(Some("1")), 2);
+    assert_eq!(place.roll_back().outcome, Outcome::Back);
+    place.only("1");
+    let ended = place.apply(&place.file("4", "", &needs(&place.public.to_string())));
+    assert_eq!(ended.outcome, Outcome::New, "{ended:?}");
+}
