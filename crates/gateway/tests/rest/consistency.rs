@@ -1,7 +1,7 @@
 //! How new an answer is, and asking for the newest.
 
 use everopen_domain::{Command, TradingPhase};
-use everopen_gateway::PortError;
+use everopen_gateway::{Config, PortError};
 
 use crate::orders::limit;
 use crate::support::{Answer, BTC_USD, Harness, VenuePort};
@@ -79,4 +79,41 @@ async fn another_consistency_is_refused() {
         answer.refusal(),
         (400, "everopen-consistency can only be linearizable")
     );
+}
+
+#[tokio::test]
+async fn a_member_that_comes_over_from_another_gateway_finds_what_it_was_answered_there() {
+    let alone = Harness::start().await;
+    let mut client = alone.client().await;
+    halt(&alone.port);
+    let before = index(&client.plain("GET", "/products", "").await);
+    let read = client.signed("GET", "/orders", "").await;
+    assert_eq!(index(&read), before, "alone it has nothing to wait for");
+
+    let config = Config {
+        proxies: vec!["192.0.2.1".parse().unwrap()],
+        ..Config::demo()
+    };
+    let behind = Harness::with(config).await;
+    let mut client = behind.client().await;
+    halt(&behind.port);
+    let before = index(&client.plain("GET", "/products", "").await);
+    let read = client.signed("GET", "/orders", "").await;
+    assert_eq!((read.status, index(&read)), (200, before + 1));
+    // Where nobody leads, reads go on.
+    behind.port.answer_with(Some(PortError::Unavailable));
+    let read = client.signed("GET", "/orders", "").await;
+    assert_eq!(read.status, 200);
+}
+
+#[tokio::test]
+async fn an_order_that_is_not_here_is_asked_for_in_the_whole_venue() {
+    let harness = Harness::start().await;
+    let mut client = harness.client().await;
+    halt(&harness.port);
+    let before = index(&client.plain("GET", "/products", "").await);
+    let missing = client.signed("GET", "/orders/client:none", "").await;
+    assert_eq!(missing.status, 404);
+    let after = index(&client.plain("GET", "/products", "").await);
+    assert_eq!(after, before + 1, "it was waited for");
 }
