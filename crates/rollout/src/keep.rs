@@ -5,6 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use everopen_edge::admin::Client;
+use serde_json::json;
+
+use crate::controller::EDGE;
 use crate::plan::Plan;
 use crate::process;
 use crate::state::{Folder, State};
@@ -14,6 +18,9 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// One that has run for so long begins with the shortest wait again.
 const SETTLED: Duration = Duration::from_secs(10);
+
+/// So often a port is found taken before an instance gets another: some seconds.
+const TRIES: u32 = 6;
 
 /// An instance that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,15 +102,25 @@ impl Keeper {
             }
             let folder = self.root.join(&self.service).join(&running.rollout);
             let found = process::find(&running.rollout)?;
-            let ports = process::ports(&folder)?;
-            let gone = ports
-                .iter()
-                .filter(|(instance, _)| found.iter().all(|process| process.instance != **instance));
-            for (instance, port) in gone {
+            let mut ports = process::ports(&folder)?;
+            let gone: Vec<u16> = ports
+                .keys()
+                .copied()
+                .filter(|instance| found.iter().all(|process| process.instance != *instance))
+                .collect();
+            for instance in &gone {
                 if !self.is_due(&running.rollout, *instance) {
                     continue;
                 }
                 let plan = self.plan(&running.rollout)?;
+                if !process::is_free(ports[instance]) {
+                    // It may be its own, which has not quite ended yet.
+                    if self.tries(&running.rollout, *instance) < TRIES {
+                        continue;
+                    }
+                    self.move_to_another_port(&plan, group, *instance, &mut ports, &folder)?;
+                }
+                let port = &ports[instance];
                 process::start_at(
                     &plan.file.start,
                     &plan.file.version,
@@ -139,6 +156,41 @@ impl Keeper {
         under_way.map(|id| Ok(self.plan(id)?.to)).transpose()
     }
 
+    /// How often in a row it was due.
+    fn tries(&self, rollout: &str, instance: u16) -> u32 {
+        let fall = self.falls.get(&(rollout.to_string(), instance));
+        fall.map_or(0, |fall| fall.times)
+    }
+
+    /// Somebody else has the port of an instance that ended: it gets another, and the edge is told before.
+    fn move_to_another_port(
+        &self,
+        plan: &Plan,
+        group: &str,
+        instance: u16,
+        ports: &mut BTreeMap<u16, u16>,
+        folder: &Path,
+    ) -> io::Result<()> {
+        let taken = ports[&instance];
+        let port = process::another_port(ports)?;
+        ports.insert(instance, port);
+        let targets: Vec<String> = ports
+            .values()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let path = format!("/services/{}/groups/{group}/targets", self.service);
+        Client::new(&plan.file.edge).call("PUT", &path, &json!(targets), EDGE)?;
+        process::note_ports(folder, ports)?;
+        tracing::warn!(
+            group,
+            instance,
+            taken,
+            port,
+            "its port is taken: it gets another"
+        );
+        Ok(())
+    }
+
     fn is_due(&mut self, rollout: &str, instance: u16) -> bool {
         let now = Instant::now();
         let fall = self.falls.entry((rollout.to_string(), instance));
@@ -147,12 +199,13 @@ impl Keeper {
             times: 0,
         });
         let lived = fall.started.map_or(SETTLED, |at| now.duration_since(at));
-        let wait = BACK_OFF_FIRST.saturating_mul(1 << fall.times.min(16));
+        let doubled = 1 << fall.times.saturating_sub(1).min(16);
+        let wait = BACK_OFF_FIRST.saturating_mul(doubled);
         // The wait is from the last start on: one that lived longer than it is due at once.
         if lived < wait.min(BACK_OFF_MAX) {
             return false;
         }
-        fall.times = if lived >= SETTLED { 0 } else { fall.times + 1 };
+        fall.times = if lived >= SETTLED { 1 } else { fall.times + 1 };
         fall.started = Some(now);
         true
     }

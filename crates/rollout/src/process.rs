@@ -105,7 +105,7 @@ fn free_port(given: &[u16]) -> io::Result<u16> {
     (0..count)
         .map(|at| PORTS.start + (from + at) % count)
         .filter(|port| !given.contains(port))
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .find(|port| is_free(*port))
         .ok_or_else(|| io::Error::other("no port is free"))
 }
 
@@ -117,6 +117,22 @@ pub(crate) fn ports(folder: &Path) -> io::Result<BTreeMap<u16, u16>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether nobody has a port.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Another port for an instance, in the place of one that somebody else has now.
+pub(crate) fn another_port(ports: &BTreeMap<u16, u16>) -> io::Result<u16> {
+    let given: Vec<u16> = ports.values().copied().collect();
+    free_port(&given)
+}
+
+/// Notes which port each instance has.
+pub(crate) fn note_ports(folder: &Path, ports: &BTreeMap<u16, u16>) -> io::Result<()> {
+    write(&folder.join("ports.json"), &serde_json::to_vec(ports)?)
 }
 
 /// Starts an instance on a free port, which is noted before.
@@ -131,7 +147,7 @@ pub(crate) fn start(
     let port = free_port(given)?;
     let mut ports = ports(folder)?;
     ports.insert(instance, port);
-    write(&folder.join("ports.json"), &serde_json::to_vec(&ports)?)?;
+    note_ports(folder, &ports)?;
     start_at(start, version, rollout, (instance, port), folder)?;
     Ok(port)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use everopen_edge::admin::Client;
@@ -25,6 +25,8 @@ use super::supervisor::News;
 
 /// Between two looks whether all of them run.
 const LOOK: Duration = Duration::from_millis(50);
+/// Between two lines that say that nobody answers.
+const REMIND: Duration = Duration::from_secs(10);
 /// A new venue's first gateway waits for replicas that read a long log.
 const FIRST_READY_MS: u64 = 3_600_000;
 
@@ -164,9 +166,15 @@ impl Work {
 
     /// Tells how the venue is reached, once it is.
     fn announce(&mut self) {
+        let mut remind = Instant::now() + REMIND;
         while !self.stop.load(Relaxed) {
             if let Err(error) = self.keep() {
                 tracing::warn!("{error:#}");
+            }
+            if Instant::now() > remind {
+                remind += REMIND;
+                let log = self.front.dir().join("gateway/gateway.log");
+                tracing::warn!(log = %log.display(), "no gateway answers yet");
             }
             if let Ok(access) = access(self.front.dir()) {
                 let _ = self.tell.send(News::Ready(Box::new(access)));

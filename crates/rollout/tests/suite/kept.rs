@@ -82,3 +82,19 @@ fn one_that_ends_again_and_again_is_not_started_without_a_pause() {
     // Two instances, each at 0, 100, 300, 700 ms.
     assert!((2..=8).contains(&starts), "{starts} starts");
 }
+
+#[test]
+fn one_whose_port_was_taken_meanwhile_gets_another() {
+    let place = Place::new();
+    place.bring("1");
+    let mut keeper = Keeper::new(&place.root(), SERVICE);
+    let before = keeper.running().expect("processes");
+    let port = before[0].port;
+    assert_eq!(keep::end(&place.root(), SERVICE).expect("ended"), 2);
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("it is free now");
+    let after = look_until(&mut keeper, |running| running.len() == 2);
+    assert_ne!(after[0].port, port);
+    assert_eq!(after[1].port, before[1].port);
+    place.until_answered();
+    place.only("1");
+}
