@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use everopen_edge::admin::Client;
 use everopen_rollout::execute::{self, By, Ended};
 use everopen_rollout::file::{Decision, File};
+use everopen_rollout::gameday::{self, Fault};
 use everopen_rollout::journal::{self, Entry, Line, Outcome};
 use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::{Folder, State, now_ms};
@@ -54,6 +55,11 @@ enum What {
         /// The edge's admin socket, for weights and counts
         #[arg(long, value_name = "SOCKET")]
         edge: Option<PathBuf>,
+    },
+    /// Do it again and again with faults thrown in: the old version is to serve after each
+    GameDay {
+        /// The version's file
+        file: PathBuf,
     },
     /// Let a rollout wait before its next step
     Pause {
@@ -149,6 +155,10 @@ pub fn run(args: &Arguments) -> Result<()> {
             let mut tell = |line: &Line| tell(line, count);
             end(&runtime.block_on(execute::apply(root, plan, &by, &mut tell))?)
         }
+        What::GameDay { file } => {
+            let file = File::read(file)?;
+            runtime.block_on(game_day(root, &file))
+        }
         What::Status { service, edge } => status(root, service, edge.as_deref()),
         What::Pause { service } => {
             let id = execute::pause(root, service)?;
@@ -206,6 +216,41 @@ pub fn run(args: &Arguments) -> Result<()> {
             Ok(())
         }
         What::History { service, steps } => history(root, service, *steps),
+    }
+}
+
+async fn game_day(root: &Path, file: &File) -> Result<()> {
+    let mut all = Vec::new();
+    for fault in Fault::ALL {
+        say!("==> {}", fault.name());
+        let mut tell = |line: &Line| tell(line, 0);
+        all.push(gameday::play(root, file, fault, &mut tell).await?);
+        say!();
+    }
+    say!("{:<44}{:<26}noticed from outside", "fault", "outcome");
+    let mut failures = 0;
+    for seen in &all {
+        let outcome = match (seen.thrown, seen.is_caught) {
+            (false, _) => "was never thrown in",
+            (true, true) => "the old version serves",
+            (true, false) => "NOT NOTICED, taken back",
+        };
+        failures += usize::from(!(seen.thrown && seen.is_caught));
+        say!(
+            "{:<44}{outcome:<26}{}",
+            seen.fault.name(),
+            seen.ended.noticed
+        );
+        if let Some(reason) = &seen.ended.reason {
+            say!("    {reason}");
+        }
+    }
+    match failures {
+        0 => Ok(()),
+        failures => bail!(
+            "{failures} of {} faults did not end as they must",
+            all.len()
+        ),
     }
 }
 

@@ -392,3 +392,38 @@ fn when_the_controllers_disk_is_full_the_old_version_serves() {
     edge.kill().expect("kill");
     edge.wait().expect("it is gone");
 }
+
+#[test]
+fn a_game_day_ends_where_it_began() {
+    let example = Arc::new(Example::new());
+    let mut edge = example.edge(&[]);
+    example.done(&["apply", "v1.toml"]);
+    let text = std::fs::read_to_string(example.path("v2.toml")).expect("read");
+    // What is thrown in may cost the probes something; the outcome is looked at here.
+    let text = text
+        .replace("bake_ms = 2000", "bake_ms = 1500")
+        .replace("failed = 0", "failed = 50");
+    std::fs::write(example.path("game.toml"), text).expect("written");
+    let (success, day) = example.rollout(&["game-day", "game.toml"]);
+    assert!(success, "{day}");
+    assert_eq!(day.matches("  the old version serves").count(), 3, "{day}");
+    assert!(day.contains("instance 0 has ended"), "{day}");
+    assert!(day.contains("is not ready any more"), "{day}");
+    example.only("1");
+    let history = example.done(&["history", "greeter"]);
+    assert_eq!(
+        history.matches("game day").count(),
+        4,
+        "three, and one taken up: {history}"
+    );
+    let (success, refused) = example.rollout(&["game-day", "v1.toml"]);
+    assert!(
+        !success && refused.contains("a game day needs a share"),
+        "{refused}"
+    );
+    // It is free for the next one.
+    example.done(&["apply", "v2.toml"]);
+    example.only("2");
+    edge.kill().expect("kill");
+    edge.wait().expect("it is gone");
+}

@@ -13,6 +13,7 @@ mod alarm;
 mod controller;
 pub mod execute;
 pub mod file;
+pub mod gameday;
 mod health;
 mod http;
 pub mod journal;

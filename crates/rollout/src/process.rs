@@ -205,6 +205,14 @@ impl Process {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    pub fn stand_still(&self) {
+        self.signal(Signal::STOP);
+    }
+
     pub fn tell(&self, signal: DrainSignal) {
         self.signal(match signal {
             DrainSignal::Usr1 => Signal::USR1,

@@ -1,0 +1,137 @@
+//! A game day: the same plan with faults thrown in on purpose, to see that the old version serves afterwards
+//! and that clients notice no more than the budget.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+use crate::execute::{self, By, Ended, Fault as Broken};
+use crate::file::File;
+use crate::journal::{Entry, Line, Outcome};
+use crate::plan::{Step, plan};
+use crate::process;
+use crate::state::now_ms;
+
+/// What is thrown in while the new version has its first share of traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// One of its processes is killed.
+    Kill,
+    /// One of its processes stands still: it has connections and answers nothing.
+    Hang,
+    /// The controller is gone, as `kill -9` leaves it; somebody takes the rollout back.
+    Controller,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Kill, Self::Hang, Self::Controller];
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "a process of the new version is killed",
+            Self::Hang => "a process of the new version stands still",
+            Self::Controller => "the controller is killed",
+        }
+    }
+}
+
+/// What came of one fault.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Which.
+    pub fault: Fault,
+    /// Whether the new version had traffic when it was thrown in.
+    pub thrown: bool,
+    /// How the rollout ended.
+    pub ended: Ended,
+    /// The old version serves: what a fault must end in.
+    pub is_caught: bool,
+}
+
+/// Rolls the file's version out once with this fault. Whatever comes of it, the version that serves now
+/// serves afterwards.
+///
+/// # Errors
+/// The file leaves no time in which something could happen, nothing serves yet, or a rollout could not be
+/// begun or brought to an end.
+pub async fn play(
+    root: &Path,
+    file: &File,
+    fault: Fault,
+    tell: &mut dyn FnMut(&Line),
+) -> Result<Seen, Broken> {
+    let inventory = execute::inventory(root, file)?;
+    if inventory.serving.is_none() {
+        return Err(Broken::Refused(
+            "nothing serves yet: a game day needs a version to come back to".into(),
+        ));
+    }
+    if file.strategy.percent.is_empty() || file.strategy.bake_ms == 0 {
+        return Err(Broken::Refused(
+            "strategy.percent and strategy.bake_ms: a game day needs a share, and a time in which something can happen".into(),
+        ));
+    }
+    let id = format!("{}-{}", now_ms(), file.version);
+    let made = plan(file, &inventory, &id);
+    let by = By {
+        who: "game day".into(),
+        why: fault.name().into(),
+    };
+    let thrown = Arc::new(AtomicBool::new(false));
+    let gone = Arc::new(Notify::new());
+    let ended = {
+        let first = made
+            .steps
+            .iter()
+            .position(|step| matches!(step, Step::Bake { .. }));
+        let (thrown, gone_now, id) = (Arc::clone(&thrown), Arc::clone(&gone), id.clone());
+        let mut watch = |line: &Line| {
+            tell(line);
+            if let Entry::Begun { step, .. } = &line.entry
+                && Some(*step) == first
+            {
+                throw(fault, &id, &gone_now);
+                thrown.store(true, Relaxed);
+            }
+        };
+        let applied = execute::apply(root, made, &by, &mut watch);
+        tokio::select! {
+            applied = applied => Some(applied?),
+            // Dropped where it stands, with its lock: nothing of it goes on.
+            () = gone.notified() => None,
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => execute::resume(root, &file.service, true, &by, tell).await?,
+    };
+    let is_caught = ended.outcome == Outcome::Old;
+    if !is_caught {
+        // Nothing noticed it. The version before is there to go back to.
+        execute::rollback(root, &file.service, &by, tell).await?;
+    }
+    Ok(Seen {
+        fault,
+        thrown: thrown.load(Relaxed),
+        ended,
+        is_caught,
+    })
+}
+
+fn throw(fault: Fault, id: &str, gone: &Notify) {
+    let first = || {
+        process::find(id)
+            .ok()
+            .and_then(|found| found.into_iter().next())
+    };
+    match (fault, first()) {
+        (Fault::Kill, Some(process)) => process.kill(),
+        (Fault::Hang, Some(process)) => process.stand_still(),
+        (Fault::Controller, _) => gone.notify_one(),
+        (_, None) => {}
+    }
+}
