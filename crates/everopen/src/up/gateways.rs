@@ -23,7 +23,10 @@ use super::front::{Front, SERVICE, settings};
 use super::process::is_program;
 use super::supervisor::News;
 
-/// Between two looks whether all of them run.
+/// Between two looks whether all of them run. Each reads of every process of the machine what it is: not
+/// often, since replicas and members need the processor more.
+const KEEP: Duration = Duration::from_millis(200);
+/// Between two looks at the start, and at the end.
 const LOOK: Duration = Duration::from_millis(50);
 /// Between two lines that say that nobody answers.
 const REMIND: Duration = Duration::from_secs(10);
@@ -126,7 +129,7 @@ impl Work {
                 }
                 Err(_) => {}
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(KEEP);
         }
     }
 
