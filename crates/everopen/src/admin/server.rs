@@ -120,7 +120,11 @@ fn answer(operator: &Operator, stream: UnixStream) -> Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    BufReader::new((&stream).take(REQUEST_BYTES)).read_line(&mut line)?;
+    let read = BufReader::new((&stream).take(REQUEST_BYTES)).read_line(&mut line)?;
+    if read == 0 {
+        // Another gateway, or this one, that only looked whether anybody is here.
+        return Ok(());
+    }
     let outcome = serde_json::from_str::<Action>(&line)
         .context("read the request")
         .and_then(|action| operator.execute(&action));
