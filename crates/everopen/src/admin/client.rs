@@ -4,12 +4,16 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use super::Action;
 use crate::cluster::access::Access;
+
+/// What a gateway says whose way into the cluster has ended.
+const STOPPED: &str = "the client has stopped";
 
 /// How long a replica may take to write a snapshot.
 const SNAPSHOT: std::time::Duration = std::time::Duration::from_secs(120);
@@ -28,6 +32,19 @@ pub fn perform(dir: &Path, action: &Action) -> Result<Value> {
             dir.display()
         )
     })?;
+    // A gateway that is about to end may still have the socket; another takes it in a moment. Nothing was
+    // submitted by one whose client has stopped.
+    for _ in 0..30 {
+        let Ok(stream) = UnixStream::connect(super::server::socket_path(&directory)) else {
+            break;
+        };
+        match ask(&stream, action) {
+            Err(error) if format!("{error:#}") == STOPPED => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
     match UnixStream::connect(super::server::socket_path(&directory)) {
         Ok(stream) => ask(&stream, action),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => bail!(
