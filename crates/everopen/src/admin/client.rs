@@ -4,19 +4,20 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use everopen_client::Refusal;
 use serde_json::{Value, json};
 
 use super::Action;
 use crate::cluster::access::Access;
 
-/// What a gateway says whose way into the cluster has ended.
-const STOPPED: &str = "the client has stopped";
-
 /// How long a replica may take to write a snapshot.
-const SNAPSHOT: std::time::Duration = std::time::Duration::from_secs(120);
+const SNAPSHOT: Duration = Duration::from_secs(120);
+/// For how long a gateway that is about to end may still have the socket, and between two tries.
+const ENDING: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Performs `action` on the venue in `dir`.
 ///
@@ -32,26 +33,26 @@ pub fn perform(dir: &Path, action: &Action) -> Result<Value> {
             dir.display()
         )
     })?;
-    // A gateway that is about to end may still have the socket; another takes it in a moment. Nothing was
-    // submitted by one whose client has stopped.
-    for _ in 0..30 {
-        let Ok(stream) = UnixStream::connect(super::server::socket_path(&directory)) else {
-            break;
+    let stopped = Refusal::Stopped.to_string();
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let stream = match UnixStream::connect(super::server::socket_path(&directory)) {
+            Ok(stream) => stream,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                bail!(
+                    "the venue in {} does not run (or its gateway is starting): every change is a command in its log, so start it with `everopen up --dir` first",
+                    dir.display()
+                )
+            }
+            Err(e) => return Err(e).context("connect to the venue's admin socket"),
         };
         match ask(&stream, action) {
-            Err(error) if format!("{error:#}") == STOPPED => {
-                std::thread::sleep(Duration::from_millis(100));
+            // Nothing was submitted; another gateway may have the socket in a moment.
+            Err(error) if format!("{error:#}") == stopped && Instant::now() < deadline => {
+                std::thread::sleep(AGAIN);
             }
             answer => return answer,
         }
-    }
-    match UnixStream::connect(super::server::socket_path(&directory)) {
-        Ok(stream) => ask(&stream, action),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => bail!(
-            "the venue in {} does not run (or its gateway is starting): every change is a command in its log, so start it with `everopen up --dir` first",
-            dir.display()
-        ),
-        Err(e) => Err(e).context("connect to the venue's admin socket"),
     }
 }
 

@@ -83,7 +83,7 @@ impl Gateways {
     /// Ends all of them.
     pub fn end(&mut self) {
         self.leave();
-        // What the thread is in the middle of is cut off: a rollout is gone on with by the next start.
+        // A rollout that the thread is in the middle of fails then, and comes back.
         let root: PathBuf = self.front.rollouts();
         let is_done = |thread: &JoinHandle<()>| thread.is_finished();
         loop {
