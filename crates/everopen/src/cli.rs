@@ -25,6 +25,8 @@ pub enum Command {
     Edge(crate::edge::Arguments),
     /// Replace a service behind an edge while its clients keep working
     Rollout(crate::rollout::Arguments),
+    /// Do what a document says, step by step; undo it when a step fails
+    Runbook(crate::runbook::Arguments),
     /// Do what a member does: sign in, place an order, see it, cancel it
     Journey(crate::journey::Arguments),
     /// Look at a cluster of replicas and change it

@@ -18,6 +18,11 @@ pub fn line(text: std::fmt::Arguments<'_>) {
     write_line(&mut stdout().lock(), text);
 }
 
+/// Writes one line to standard error, beside what standard output is piped into.
+pub fn error_line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 fn write_line(to: &mut impl Write, text: std::fmt::Arguments<'_>) {
     match writeln!(to, "{text}").and_then(|()| to.flush()) {
         Ok(()) => {}

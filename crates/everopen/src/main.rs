@@ -16,6 +16,7 @@ mod node;
 mod progress;
 mod replay;
 mod rollout;
+mod runbook;
 mod shadow;
 mod sim;
 mod telemetry;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         cli::Command::Gateway(args) => gateway::run(args),
         cli::Command::Edge(args) => edge::run(args),
         cli::Command::Rollout(args) => rollout::run(args),
+        cli::Command::Runbook(args) => runbook::run(args),
         cli::Command::Journey(args) => journey::run(args),
         cli::Command::Cluster(args) => cluster::run(args),
         cli::Command::Shadow(args) => shadow::run(args),

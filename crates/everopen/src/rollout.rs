@@ -300,8 +300,20 @@ async fn journeys(root: &Path, service: &str, at: &str, schedule: &Schedule<'_>)
     }
 }
 
-fn user() -> String {
-    std::env::var("USER").unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()))
+/// Who does it, for the audit trail: the system's name of the process's user, and who became it by sudo.
+pub fn user() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid.to_string()).then(|| name.to_string())
+    });
+    let name = name.unwrap_or_else(|| format!("uid {uid}"));
+    match std::env::var("SUDO_USER") {
+        Ok(before) => format!("{name}, by sudo of {before}"),
+        Err(_) => name,
+    }
 }
 
 fn make(root: &Path, file: &Path) -> Result<Plan> {
@@ -367,7 +379,7 @@ fn running(root: &Path, service: &str) -> Result<Option<String>> {
 }
 
 /// Milliseconds as people read them.
-fn span(ms: u64) -> String {
+pub fn span(ms: u64) -> String {
     match ms / 1_000 {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),

@@ -1,12 +1,12 @@
 //! Alarms: the new version against the old one, as the edge counts both.
 
-use std::process::Stdio;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use everopen_edge::Reading;
-use tokio::process::Command;
 
 use crate::file::Alarms;
+use crate::program::{self, Program};
 
 /// How long an alarm's program may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,30 +59,19 @@ pub(crate) async fn run(
     dir: &std::path::Path,
     patience: Duration,
 ) -> Option<String> {
-    let (program, arguments) = command.split_first()?;
-    let started = Command::new(program)
-        .args(arguments)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    match tokio::time::timeout(patience, started).await {
-        Err(_) => Some(format!(
-            "{program} took longer than {} ms",
-            patience.as_millis()
-        )),
-        Ok(Err(error)) => Some(format!("{program}: {error}")),
-        Ok(Ok(output)) if output.status.success() => None,
-        Ok(Ok(output)) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = if said.trim().is_empty() {
-                String::from_utf8_lossy(&output.stdout)
-            } else {
-                said
-            };
-            let said: String = said.trim().chars().take(400).collect();
-            Some(format!("{program}: {}: {said}", output.status))
-        }
+    if command.is_empty() {
+        return None;
+    }
+    let program = Program {
+        command,
+        dir,
+        env: &BTreeMap::new(),
+        input: b"",
+    };
+    match program::run(program, patience).await {
+        Ok(ran) if ran.status.success() => None,
+        Ok(ran) => Some(format!("{}: {}: {}", command[0], ran.status, ran.said())),
+        Err(error) => Some(error.to_string()),
     }
 }
 

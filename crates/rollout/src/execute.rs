@@ -307,6 +307,8 @@ pub async fn rollback(
     controller.end(Outcome::Back, None)
 }
 
+pub use crate::process::marking;
+
 /// Ends all processes that a rollout started, whichever state it is in. How many there were.
 ///
 /// # Errors

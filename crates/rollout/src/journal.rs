@@ -1,10 +1,12 @@
-//! The journal of a rollout: one line of JSON for everything that is begun and everything that came of
-//! it, on the disk before the next thing is begun. It is the audit trail, too.
+//! The journal of a rollout, or of whatever else is done step by step: one line of JSON for everything that
+//! is begun and everything that came of it, on the disk before the next thing is begun. It is the audit
+//! trail, too.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::state::now_ms;
@@ -69,12 +71,12 @@ pub enum Outcome {
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct Line<E = Entry> {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
     /// What.
     #[serde(flatten)]
-    pub entry: Entry,
+    pub entry: E,
 }
 
 /// An open journal.
@@ -89,7 +91,7 @@ impl Journal {
     ///
     /// # Errors
     /// It can't be read or written, or a line in its middle is not understood.
-    pub fn open(path: &Path) -> io::Result<(Self, Vec<Line>)> {
+    pub fn open<E: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<Line<E>>)> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).append(true).create(true).open(path)?;
         let mut lines = Vec::new();
@@ -117,7 +119,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it can't be: then what it says must not be done.
-    pub fn write(&mut self, entry: Entry) -> io::Result<Line> {
+    pub fn write<E: Serialize>(&mut self, entry: E) -> io::Result<Line<E>> {
         let line = Line {
             at_ms: now_ms(),
             entry,
@@ -134,7 +136,7 @@ impl Journal {
 ///
 /// # Errors
 /// It can't be read.
-pub fn read(path: &Path) -> io::Result<Vec<Line>> {
+pub fn read<E: DeserializeOwned>(path: &Path) -> io::Result<Vec<Line<E>>> {
     let text = std::fs::read_to_string(path)?;
     let whole = text
         .split_inclusive('\n')
@@ -155,7 +157,7 @@ mod tests {
             text: "a step".into(),
         };
         {
-            let (mut journal, lines) = Journal::open(&path).expect("new");
+            let (mut journal, lines) = Journal::open::<Entry>(&path).expect("new");
             assert!(lines.is_empty());
             for step in 0..2 {
                 journal.write(begun(step)).expect("written");
@@ -163,17 +165,17 @@ mod tests {
         }
         let bytes = std::fs::read(&path).expect("read");
         std::fs::write(&path, &bytes[..bytes.len() - 7]).expect("cut");
-        let (mut journal, lines) = Journal::open(&path).expect("opens");
+        let (mut journal, lines) = Journal::open::<Entry>(&path).expect("opens");
         assert_eq!(
             lines.iter().map(|l| l.entry.clone()).collect::<Vec<_>>(),
             [begun(0)]
         );
         journal.write(begun(5)).expect("written");
-        let lines = read(&path).expect("read");
+        let lines = read::<Entry>(&path).expect("read");
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1].entry, begun(5));
         std::fs::write(&path, b"nonsense\n{}\n").expect("written");
-        let error = Journal::open(&path)
+        let error = Journal::open::<Entry>(&path)
             .expect_err("not understood")
             .to_string();
         assert!(error.contains("line 1"), "{error}");

@@ -34,6 +34,12 @@ pub(crate) struct Process {
     descriptor: std::os::fd::OwnedFd,
 }
 
+/// A variable of the environment by which the processes of something that is not a rollout are found again,
+/// by [`end_processes`](crate::execute::end_processes) with the same name.
+pub fn marking(owner: &str) -> (String, String) {
+    (MARK.to_string(), mark(owner, 0, 0))
+}
+
 fn mark(rollout: &str, instance: u16, port: u16) -> String {
     format!("{rollout}/{instance}/{port}")
 }

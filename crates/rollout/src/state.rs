@@ -50,7 +50,10 @@ pub fn now_ms() -> u64 {
 }
 
 /// Writes a file whole or not at all, and onto the disk.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// It can't be written.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
     file.write_all(bytes)?;
@@ -74,7 +77,7 @@ impl Folder {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             match error {
                 rustix::io::Errno::WOULDBLOCK => {
-                    io::Error::other(format!("another rollout of {service} is at work"))
+                    io::Error::other(format!("another controller of {service} is at work"))
                 }
                 error => error.into(),
             }

@@ -115,6 +115,13 @@ const ROOMS: &[Room] = &[
         may: &["edge"],
         outside: None,
     },
+    // It runs programs, makes requests and keeps a journal as rollouts do.
+    Room {
+        name: "runbook",
+        floor: 5,
+        may: &["rollout"],
+        outside: None,
+    },
     Room {
         name: "gateway",
         floor: 3,
@@ -130,7 +137,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "everopen",
-        floor: 5,
+        floor: 6,
         may: &[
             "domain",
             "book",
@@ -147,6 +154,7 @@ const ROOMS: &[Room] = &[
             "client",
             "edge",
             "rollout",
+            "runbook",
             "gateway",
         ],
         outside: None,
