@@ -168,8 +168,10 @@ async fn run_script(script: &Script, place: &Place<'_>) -> Result<Performed, Str
     keep(&mut results, "stdout", &ran.output);
     let said = String::from_utf8_lossy(&ran.output).into_owned();
     let took = began.elapsed().as_millis();
+    // What a program says last is how it came out.
+    let last = said.trim_end().lines().next_back().unwrap_or_default();
     Ok(Performed {
-        evidence: match excerpt(&said) {
+        evidence: match excerpt(last) {
             "" => format!("after {took} ms"),
             said => format!("after {took} ms: {said}"),
         },
@@ -229,17 +231,21 @@ async fn ask(http: &Http, place: &Place<'_>) -> Result<Performed, String> {
 }
 
 async fn wait(sleep: &Sleep, place: &Place<'_>) -> Result<Performed, String> {
-    let until_ms = match (&sleep.seconds, &sleep.until) {
-        (Some(Quantity::Number(seconds)), _) if *seconds >= 0.0 => {
+    let until_ms = match (&sleep.seconds, &sleep.duration, &sleep.until) {
+        (Some(Quantity::Number(seconds)), ..) if *seconds >= 0.0 => {
             place.begun_ms.saturating_add((seconds * 1_000.0) as u64)
         }
-        (_, Some(until)) => {
+        (_, Some(duration), _) => {
+            let ms = Sleep::milliseconds(duration)?;
+            place.begun_ms.saturating_add(ms)
+        }
+        (.., Some(until)) => {
             let until: jiff::Timestamp = until
                 .parse()
                 .map_err(|error| format!("until {until:?}: {error}"))?;
             u64::try_from(until.as_millisecond()).unwrap_or(0)
         }
-        (seconds, _) => return Err(format!("seconds: {seconds:?} is no time")),
+        (seconds, ..) => return Err(format!("seconds: {seconds:?} is no time")),
     };
     let left = until_ms.saturating_sub(now_ms());
     tokio::time::sleep(Duration::from_millis(left)).await;

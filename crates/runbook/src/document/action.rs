@@ -96,9 +96,29 @@ pub struct Sleep {
     /// How long. A run that is taken up again sleeps what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<Quantity>,
+    /// Or how long, as an ISO 8601 duration: `PT10M`, `PT{{ minutes }}M`. Days have 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
     /// Or until when: an RFC 3339 time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+}
+
+impl Sleep {
+    /// Milliseconds of an ISO 8601 duration.
+    ///
+    /// # Errors
+    /// It is none, or one of months or years, whose length is not known.
+    pub fn milliseconds(duration: &str) -> Result<u64, String> {
+        let wrong = |error: jiff::Error| format!("duration {duration:?}: {error}");
+        let span: jiff::Span = duration.parse().map_err(wrong)?;
+        let days = jiff::SpanRelativeTo::days_are_24_hours();
+        let ms = span.total((jiff::Unit::Millisecond, days)).map_err(wrong)?;
+        match ms >= 0.0 {
+            true => Ok(ms as u64),
+            false => Err(format!("duration {duration:?} is below zero")),
+        }
+    }
 }
 
 /// A number, or what stands for one.

@@ -342,29 +342,7 @@ fn check_action(action: &Action) -> Result<(), (String, String)> {
     match action {
         Action::Script(script) => check_script(script, ""),
         Action::Http(http) => check_http(http, ""),
-        Action::Sleep(Sleep { seconds, until }) => match (seconds, until) {
-            (Some(Quantity::Number(seconds)), None) => {
-                match (0.0..=SECONDS_MAX as f64).contains(seconds) {
-                    true => Ok(()),
-                    false => wrong(
-                        "seconds",
-                        &format!("{seconds} is not from 0 to {SECONDS_MAX}"),
-                    ),
-                }
-            }
-            (Some(Quantity::Named(text)), None) => match text.contains("{{") {
-                true => Ok(()),
-                false => wrong("seconds", &format!("{text:?} is no number")),
-            },
-            (None, Some(until)) => match until.contains("{{") {
-                true => Ok(()),
-                false => match until.parse::<jiff::Timestamp>() {
-                    Ok(_) => Ok(()),
-                    Err(error) => wrong("until", &error.to_string()),
-                },
-            },
-            _ => wrong("seconds", "it has one of `seconds` and `until`"),
-        },
+        Action::Sleep(sleep) => check_sleep(sleep),
         Action::Approve(Approve {
             approvers,
             min_required_approvals: least,
@@ -404,6 +382,41 @@ fn check_action(action: &Action) -> Result<(), (String, String)> {
             checked.map_err(|detail| ("inputs.that".to_string(), detail))
         }
         Action::Untranslated(_) => Ok(()),
+    }
+}
+
+fn check_sleep(sleep: &Sleep) -> Result<(), (String, String)> {
+    let wrong = |field: &str, detail: String| Err((format!("inputs.{field}"), detail));
+    let is_named = |text: &String| text.contains("{{");
+    match (&sleep.seconds, &sleep.duration, &sleep.until) {
+        (Some(Quantity::Number(seconds)), None, None) => {
+            match (0.0..=SECONDS_MAX as f64).contains(seconds) {
+                true => Ok(()),
+                false => wrong(
+                    "seconds",
+                    format!("{seconds} is not from 0 to {SECONDS_MAX}"),
+                ),
+            }
+        }
+        (Some(Quantity::Named(text)), None, None) if !is_named(text) => {
+            wrong("seconds", format!("{text:?} is no number"))
+        }
+        (None, Some(duration), None) if !is_named(duration) => {
+            match Sleep::milliseconds(duration) {
+                Ok(ms) if ms <= SECONDS_MAX * 1_000 => Ok(()),
+                Ok(_) => wrong("duration", format!("{duration} is above {SECONDS_MAX} s")),
+                Err(detail) => wrong("duration", detail),
+            }
+        }
+        (None, None, Some(until)) if !is_named(until) => match until.parse::<jiff::Timestamp>() {
+            Ok(_) => Ok(()),
+            Err(error) => wrong("until", error.to_string()),
+        },
+        (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_)) => Ok(()),
+        _ => wrong(
+            "seconds",
+            "it has one of `seconds`, `duration` and `until`".into(),
+        ),
     }
 }
 

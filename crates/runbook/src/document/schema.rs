@@ -39,3 +39,17 @@ pub(super) fn schema() -> Value {
     }
     schema
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        let published = include_str!("../../../../docs/runbook.schema.json");
+        let published: serde_json::Value = serde_json::from_str(published).expect("JSON");
+        // Not compared by assert_eq: nobody could read what it would print.
+        assert!(
+            published == super::schema(),
+            "write it anew: everopen runbook schema > docs/runbook.schema.json"
+        );
+    }
+}

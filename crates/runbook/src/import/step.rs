@@ -206,10 +206,14 @@ fn translate(
         "aws:sleep" => sleep(inputs)?,
         "aws:branch" => branch(inputs)?,
         "aws:approve" => approve(inputs, place, findings)?,
-        "aws:pause" => (
-            Kind::Approve,
-            json!({ "message": "it pauses here until it is approved" }),
-        ),
+        "aws:pause" => {
+            let message = inputs.remove("Message");
+            let paused = || json!("it pauses here until it is approved");
+            (
+                Kind::Approve,
+                json!({ "message": message.unwrap_or_else(paused) }),
+            )
+        }
         "aws:executeScript" => script(inputs, place, findings)?,
         "aws:runCommand" => {
             return Err("it runs on instances; a script step runs where the runbook is run, and can use ssh".into());
@@ -249,15 +253,9 @@ fn sleep(inputs: &mut Map<String, Value>) -> Translated {
     if let Some(until) = inputs.remove("Timestamp") {
         return Ok((Kind::Sleep, json!({ "until": until })));
     }
-    let duration = take_text(inputs, "Duration").ok_or("it has neither Duration nor Timestamp")?;
-    let span: jiff::Span = duration
-        .parse()
-        .map_err(|error| format!("Duration {duration:?}: {error}"))?;
-    let days = jiff::SpanRelativeTo::days_are_24_hours();
-    let seconds = span
-        .total((jiff::Unit::Second, days))
-        .map_err(|error| format!("Duration {duration:?}: {error}"))?;
-    Ok((Kind::Sleep, json!({ "seconds": seconds })))
+    let duration = inputs.remove("Duration");
+    let duration = duration.ok_or("it has neither Duration nor Timestamp")?;
+    Ok((Kind::Sleep, json!({ "duration": duration })))
 }
 
 fn approve(inputs: &mut Map<String, Value>, place: &str, findings: &mut Findings) -> Translated {

@@ -97,6 +97,11 @@ fn the_sense() {
             &["inputs.until"],
         ),
         (
+            "- name: a\n  action: sleep\n  inputs: { duration: P1M }\n".into(),
+            3,
+            &["inputs.duration", "P1M"],
+        ),
+        (
             format!("{sleep}- name: b\n  action: assert\n  inputs: {{ that: {{ variable: '{{{{ a.x }}}}', equals: 1 }} }}\n"),
             6,
             &["a.x", "step \"a\" has only"],

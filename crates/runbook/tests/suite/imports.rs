@@ -13,6 +13,7 @@ assumeRole: "{{ AutomationAssumeRole }}"
 parameters:
   AutomationAssumeRole: { type: "AWS::IAM::Role::Arn", default: "" }
   InstanceIds: { type: "List<AWS::EC2::Instance::Id>", default: ["i-1", "i-2"], minItems: 1 }
+  Wait: { type: String, default: "0.2" }
   Percent: { type: Integer, allowedValues: [10, 50], default: 50 }
 mainSteps:
   - name: count
@@ -45,7 +46,7 @@ mainSteps:
   - name: rest
     action: aws:sleep
     isCritical: false
-    inputs: { Duration: PT0.2S }
+    inputs: { Duration: "PT{{ Wait }}S" }
   - name: tell
     action: aws:executeScript
     isEnd: true

@@ -137,7 +137,11 @@ async fn where_it_goes_on() {
         third.to_string(),
         choice.to_string(),
         step("never", 0, ""),
-        step("bad", 1, "  onFailure: step:mend\n  nextStep: mend\n  isCritical: false\n"),
+        step(
+            "bad",
+            1,
+            "  onFailure: step:mend\n  nextStep: mend\n  isCritical: false\n",
+        ),
         step("not-come-to", 0, "  nextStep: mend\n"),
         step("mend", 0, "  nextStep: ignored\n"),
         step("ignored", 4, "  onFailure: Continue\n"),
