@@ -9,6 +9,8 @@
 //! | `POST /services/{service}/groups/{group}/empty` | no weight and no targets, even if nobody is left |
 //! | `POST /services/{service}/hold` | `{"ms": 500}`: new requests wait, at most so long |
 //! | `POST /services/{service}/resume` | they are served |
+//! | `PUT /services/{service}/shadow` | what [`Shadowing`] says: requests are put to another group as well |
+//! | `DELETE /services/{service}/shadow` | they no longer are |
 //! | `POST /tls/reload` | keys and trust stores are read again, changed or not |
 //! | `PUT /trust/{store}/version` | `{"version": 3}` goes back to that; `{"version": null}` follows the files |
 //!
@@ -38,6 +40,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
 use crate::server::{Shared, Stopped, told};
+use crate::shadow::Shadowing;
 use crate::socket;
 use crate::table::{ServiceStatus, Table};
 use crate::tls::TlsStatus;
@@ -218,6 +221,17 @@ async fn act(shared: &Shared, request: Request<Incoming>) -> Result<Value, Refus
             table.resume(service).map_err(refused)?;
             Ok(json!({}))
         }
+        (&Method::PUT, ["services", service, "shadow"]) => {
+            let shadowing: Shadowing = read(&body)?;
+            tracing::info!(service, ?shadowing, "shadow");
+            table.shadow(service, Some(shadowing)).map_err(refused)?;
+            Ok(json!({}))
+        }
+        (&Method::DELETE, ["services", service, "shadow"]) => {
+            tracing::info!(service, "no shadow");
+            table.shadow(service, None).map_err(refused)?;
+            Ok(json!({}))
+        }
         (&Method::POST, ["tls", "reload"]) => {
             let tls = Arc::clone(&shared.tls);
             let wrong = blocking(move || tls.reload(true)).await?;
@@ -281,7 +295,7 @@ fn keep_all(shared: &Shared) -> Result<Value, Refusal> {
 }
 
 /// What an edge says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its process.
     pub pid: u32,

@@ -37,6 +37,9 @@ const CONNECTION_NUMBER: HeaderName = HeaderName::from_static("everopen-connecti
 /// What the edge itself says of a client's certificate.
 pub(crate) type Vouched = Arc<[(HeaderName, HeaderValue)]>;
 
+/// Says to a target that nobody waits for its answer. Clients can't say it.
+pub(crate) const SHADOW: HeaderName = HeaderName::from_static("everopen-shadow");
+
 /// Who a request comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -126,6 +129,7 @@ pub(crate) fn towards_target(headers: &mut HeaderMap, uri: &Uri, client: &Peer) 
         headers.remove(name);
     }
     headers.remove(GROUP);
+    headers.remove(SHADOW);
     // Who came over which hops before is somebody else's word; the last address is ours.
     let before: Vec<&str> = headers
         .get_all(FORWARDED_FOR)

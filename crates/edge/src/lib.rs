@@ -25,6 +25,7 @@ mod pool;
 mod proxy;
 mod server;
 mod service;
+pub mod shadow;
 mod socket;
 mod stream;
 mod table;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{Either, Empty};
+use http_body_util::{Either, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpSocket;
@@ -23,8 +23,8 @@ const IDLE: Duration = Duration::from_secs(4);
 /// a server that drops slow readers would not see for long that one does not read.
 const RECEIVE: u32 = 256 << 10;
 
-/// The body of a request to a target: what the client sends, or nothing when it is sent again.
-pub(crate) type Outgoing = Either<FromClient, Empty<Bytes>>;
+/// The body of a request to a target: what the client sends; or, when it is sent again, what is known of it.
+pub(crate) type Outgoing = Either<FromClient, Full<Bytes>>;
 pub(crate) type Sender = SendRequest<Outgoing>;
 
 /// Idle connections to one target.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, SET_COOKIE, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::{Either, Empty, Full};
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -20,6 +20,7 @@ use crate::headers::{self, Peer};
 use crate::meter::Outcome;
 use crate::pool::{Outgoing, Sender};
 use crate::service::{Route, Service, Wish};
+use crate::shadow::Answered;
 use crate::stream::FromClient;
 use crate::tunnel;
 
@@ -45,6 +46,19 @@ pub(crate) struct Front {
 pub(crate) struct Carried {
     body: Incoming,
     _at_work: AtWork,
+    /// What the shadow's answer is compared with.
+    answered: Option<Answered>,
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        // A body of a known length is not asked for its end.
+        if let Some(answered) = self.answered.take()
+            && self.body.is_end_stream()
+        {
+            answered.is_whole();
+        }
+    }
 }
 
 impl Body for Carried {
@@ -55,7 +69,24 @@ impl Body for Carried {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if self.answered.is_some() {
+            match &frame {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let (Some(answered), Some(bytes)) = (&self.answered, frame.data_ref()) {
+                        answered.body.add(bytes);
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => self.answered = None,
+                Poll::Ready(None) => {
+                    if let Some(answered) = self.answered.take() {
+                        answered.is_whole();
+                    }
+                }
+                Poll::Pending => {}
+            }
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -185,7 +216,7 @@ impl Repeat {
     }
 
     fn request(&self) -> Request<Outgoing> {
-        let mut request = Request::new(Either::Right(Empty::new()));
+        let mut request = Request::new(Either::Right(Full::default()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -232,7 +263,13 @@ pub(crate) async fn serve(
     let path = uri.path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let is_cut = Arc::new(AtomicBool::new(false));
-    let mut request = request.map(|body| Either::Left(FromClient::new(body, &is_cut)));
+    // Only what any client may get by the weights.
+    let shadow = service
+        .shadow()
+        .filter(|_| only.is_none() && !front.test && from_client.is_none());
+    let original = shadow.and_then(|shadow| shadow.copy(service, &request));
+    let copied = original.as_ref().map(|original| original.asked.clone());
+    let mut request = request.map(|body| Either::Left(FromClient::new(body, &is_cut, copied)));
     let sent = loop {
         let failed = match send(service, service.enter(wish), request).await {
             Ok(sent) => break Ok(sent),
@@ -262,7 +299,8 @@ pub(crate) async fn serve(
     let group = Arc::clone(&sent.group);
     let outcome = Outcome::Answered(sent.response.status().as_u16());
     group.meter.ended(outcome, began.elapsed());
-    let mut answer = pass_on(sent, from_client);
+    let answered = original.and_then(|original| original.answered(&group.name, &sent.response));
+    let mut answer = pass_on(sent, from_client, answered);
     if only.is_some() || front.test {
         let name = HeaderValue::from_str(&group.name);
         name.map(|name| answer.headers_mut().insert(headers::GROUP, name))
@@ -278,7 +316,7 @@ pub(crate) async fn serve(
 }
 
 /// A target's answer, and who gave it.
-struct Sent {
+pub(crate) struct Sent {
     response: Response<Incoming>,
     group: Arc<Group>,
     target: Arc<Target>,
@@ -286,16 +324,59 @@ struct Sent {
     at_work: AtWork,
 }
 
+impl Sent {
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// Headers, body, and what is done when all of the body has come.
+    pub fn into_parts(self) -> (http::HeaderMap, Carried, impl FnOnce()) {
+        let (head, body) = self.response.into_parts();
+        let (target, mut sender) = (self.target, self.sender);
+        let carried = Carried {
+            body,
+            _at_work: self.at_work,
+            answered: None,
+        };
+        let give_back = move || {
+            tokio::spawn(async move {
+                if sender.ready().await.is_ok() {
+                    target.pool.put(sender);
+                }
+            });
+        };
+        (head.headers, carried, give_back)
+    }
+}
+
 /// A request that nobody has answered.
-struct Failed {
+pub(crate) struct Failed {
     failure: Failure,
     group: Option<Arc<Group>>,
     /// The request, if no target has seen it or it may be repeated.
     again: Option<Request<Outgoing>>,
 }
 
+impl Failed {
+    pub fn outcome(&self) -> Outcome {
+        self.failure.outcome()
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.failure {
+            Failure::NoTarget => "it has no target",
+            Failure::Unreachable => "no target could be reached",
+            Failure::BrokenOff => "the target broke off",
+            Failure::TooLate => "the target did not answer in time",
+            Failure::HeldFull | Failure::Cut | Failure::Method => "it was not sent",
+        })
+    }
+}
+
 /// Sends a request to the first target that takes it.
-async fn send(
+pub(crate) async fn send(
     service: &Service,
     (route, mut first): (Route, Option<Open>),
     request: Request<Outgoing>,
@@ -381,7 +462,11 @@ async fn send(
 }
 
 /// Makes a target's answer the client's.
-fn pass_on(sent: Sent, from_client: Option<OnUpgrade>) -> Response<Answer> {
+fn pass_on(
+    sent: Sent,
+    from_client: Option<OnUpgrade>,
+    answered: Option<Answered>,
+) -> Response<Answer> {
     let Sent {
         mut response,
         group,
@@ -416,6 +501,7 @@ fn pass_on(sent: Sent, from_client: Option<OnUpgrade>) -> Response<Answer> {
         Either::Left(Carried {
             body,
             _at_work: at_work,
+            answered,
         })
     };
     let answer = response.map(carried);

@@ -11,11 +11,19 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::group::{Group, Open, Share, Target};
+use crate::shadow::Shadow;
 
 /// Between two tries to reach a target.
 const AGAIN: Duration = Duration::from_millis(20);
 /// Requests that may wait while a service is held.
 const HELD_MAX: usize = 10_000;
+
+/// The n-th of a sequence that is spread evenly from 0 to below `sum`: multiples of the golden ratio, modulo
+/// one.
+pub(crate) fn spread(number: u64, sum: u64) -> u64 {
+    let point = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(point) * u128::from(sum)) >> 64) as u64
+}
 
 /// A service.
 #[derive(Debug)]
@@ -26,6 +34,9 @@ pub(crate) struct Service {
     /// How long a request may wait for a target when none can be reached.
     pub wait: Duration,
     pub affinity: bool,
+    /// Whether there is a shadow: asked for each request.
+    has_shadow: AtomicBool,
+    shadow: Mutex<Option<Arc<Shadow>>>,
     shares: RwLock<Arc<Vec<Share>>>,
     changing: Mutex<()>,
     drawn: AtomicU64,
@@ -66,6 +77,8 @@ impl Service {
             connect: Duration::from_millis(config.connect_ms),
             wait: Duration::from_millis(config.wait_ms),
             affinity: config.affinity,
+            has_shadow: AtomicBool::new(false),
+            shadow: Mutex::new(None),
             shares: RwLock::new(Arc::new(shares.collect())),
             changing: Mutex::new(()),
             drawn: AtomicU64::new(0),
@@ -85,6 +98,26 @@ impl Service {
         let lock = self.shares.write();
         *lock.unwrap_or_else(PoisonError::into_inner) = Arc::new(shares);
         self.version.fetch_add(1, SeqCst);
+    }
+
+    /// What is put to a shadow, if there is one.
+    pub fn shadow(&self) -> Option<Arc<Shadow>> {
+        if !self.has_shadow.load(Relaxed) {
+            return None;
+        }
+        let shadow = self.shadow.lock();
+        shadow.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins another shadow, or ends the one that there is.
+    pub fn set_shadow(&self, shadow: Option<Arc<Shadow>>) {
+        let kept = self.shadow.lock();
+        let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = &*kept {
+            before.is_over.store(true, Relaxed);
+        }
+        self.has_shadow.store(shadow.is_some(), Relaxed);
+        *kept = shadow;
     }
 
     /// One change at a time: whoever reads the shares to change them has this.
@@ -150,10 +183,7 @@ impl Service {
         if sum == 0 {
             return None;
         }
-        let number = self.drawn.fetch_add(1, Relaxed);
-        // Multiples of the golden ratio, modulo one.
-        let point = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut point = ((u128::from(point) * u128::from(sum)) >> 64) as u64;
+        let mut point = spread(self.drawn.fetch_add(1, Relaxed), sum);
         weighted.iter().position(|share| {
             let weight = u64::from(share.weight);
             let falls_here = point < weight;

@@ -11,6 +11,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::shadow::Copied;
+
 /// A connection to a target that may answer before it has read all of a request, and close: what is still
 /// written then goes nowhere, and what the target said can be read.
 #[derive(Debug)]
@@ -104,13 +106,16 @@ pub(crate) struct FromClient {
     body: Incoming,
     /// The client broke off.
     is_cut: Arc<AtomicBool>,
+    /// Somebody wants a copy.
+    copied: Option<Copied>,
 }
 
 impl FromClient {
-    pub fn new(body: Incoming, is_cut: &Arc<AtomicBool>) -> Self {
+    pub fn new(body: Incoming, is_cut: &Arc<AtomicBool>, copied: Option<Copied>) -> Self {
         Self {
             body,
             is_cut: Arc::clone(is_cut),
+            copied,
         }
     }
 }
@@ -124,8 +129,14 @@ impl Body for FromClient {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Err(_))) = &frame {
-            self.is_cut.store(true, Relaxed);
+        match &frame {
+            Poll::Ready(Some(Err(_))) => self.is_cut.store(true, Relaxed),
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(copied), Some(bytes)) = (&self.copied, frame.data_ref()) {
+                    copied.add(bytes);
+                }
+            }
+            _ => {}
         }
         frame
     }

@@ -12,6 +12,7 @@ use crate::config;
 use crate::group::{Group, Share, Target};
 use crate::meter::Reading;
 use crate::service::Service;
+use crate::shadow::{Shadow, ShadowStatus, Shadowing};
 
 /// The longest hold.
 pub const HOLD_MAX: Duration = Duration::from_secs(60);
@@ -33,6 +34,14 @@ pub enum TableError {
     /// Nobody would get requests.
     #[error("no group of service {0:?} would have a weight and a target")]
     Nobody(String),
+    /// It makes no sense.
+    #[error("shadow: {field}: {detail}")]
+    Shadow {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// It would be too long.
     #[error("a hold is at most {} s", HOLD_MAX.as_secs())]
     Hold,
@@ -45,7 +54,7 @@ pub struct Table {
 }
 
 /// A service as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Its groups.
     pub groups: BTreeMap<String, GroupStatus>,
@@ -55,6 +64,9 @@ pub struct ServiceStatus {
     pub held: usize,
     /// Whether the bound of waiting requests was reached in the last hold.
     pub held_full: bool,
+    /// What is put to another group, too, and what came of it.
+    #[serde(default)]
+    pub shadow: Option<ShadowStatus>,
 }
 
 /// A group as operators see it.
@@ -198,6 +210,22 @@ impl Table {
         Ok(())
     }
 
+    /// Puts requests of a service to another group as well, and compares the answers; or ends that. What was
+    /// counted before is gone.
+    ///
+    /// # Errors
+    /// An unknown name, or what is wrong with it.
+    pub fn shadow(&self, service: &str, shadowing: Option<Shadowing>) -> Result<(), TableError> {
+        if let Some(shadowing) = &shadowing {
+            self.group(service, &shadowing.group)?;
+            let wrong = |(field, detail)| TableError::Shadow { field, detail };
+            shadowing.check().map_err(wrong)?;
+        }
+        self.service(service)?
+            .set_shadow(shadowing.map(Shadow::new));
+        Ok(())
+    }
+
     /// Waits until nothing is under way in a group, at most so long; then ends the tunnels that are left.
     /// How much was left.
     ///
@@ -259,6 +287,7 @@ impl Table {
                 held_ms: left.as_millis() as u64,
                 held: service.held.load(Relaxed),
                 held_full: service.is_full.load(Relaxed),
+                shadow: service.shadow().map(|shadow| shadow.status()),
             }
         };
         let services = self.services.iter();

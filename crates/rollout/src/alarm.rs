@@ -31,7 +31,15 @@ pub(crate) fn compare(alarms: &Alarms, old: &Reading, new: &Reading) -> Option<S
             new.requests, new.server_errors, new.unreachable, new.unanswered
         ));
     }
+    slower(alarms, old, new)
+}
+
+/// Why the new version is slower; none if it is not, or nobody wants to know.
+pub(crate) fn slower(alarms: &Alarms, old: &Reading, new: &Reading) -> Option<String> {
     let ratio = alarms.p99_ratio?;
+    if new.requests < alarms.requests_min {
+        return None;
+    }
     let (was, is) = (old.latency.percentile(99.0)?, new.latency.percentile(99.0)?);
     let limit = (was as f64 * ratio) as u64;
     let slow = new.latency.slower(limit);

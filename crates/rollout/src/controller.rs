@@ -277,6 +277,15 @@ impl<'a> Controller<'a> {
             self.insist("shift traffic back", "PUT", "weights", &weights)
                 .await?;
         }
+        if self
+            .plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Shadow { .. }))
+        {
+            // It ends with the group's targets at the latest.
+            let _ = self.end_shadow();
+        }
         self.note(Entry::Undoing {
             text: format!("{to} is emptied and its processes are ended"),
         })?;

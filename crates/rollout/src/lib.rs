@@ -25,6 +25,7 @@ mod moments;
 pub mod plan;
 mod process;
 pub mod program;
+mod shadow;
 pub mod state;
 mod steps;
 pub mod watch;

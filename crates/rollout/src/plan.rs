@@ -73,6 +73,11 @@ pub enum Step {
     },
     /// A scripted client on the test listener.
     Journey,
+    /// Requests that the old version answers are put to the new one as well, and the answers are compared.
+    Shadow {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// So many percent of new requests go to the new version.
     Shift {
         /// Percent.
@@ -115,6 +120,11 @@ impl fmt::Display for Step {
             Self::Register => write!(f, "make it known to the edge, without traffic"),
             Self::Check { name } => write!(f, "check {name}"),
             Self::Journey => write!(f, "journey on the test listener"),
+            Self::Shadow { ms } => write!(
+                f,
+                "compare its answers for {:.1} s, as a shadow",
+                *ms as f64 / 1_000.0
+            ),
             Self::Shift { percent } => write!(f, "{percent} % of new requests"),
             Self::Bake { ms } => write!(f, "watch alarms for {:.1} s", *ms as f64 / 1_000.0),
             Self::Hook { name, .. } => write!(f, "run {name}"),
@@ -130,6 +140,7 @@ impl Step {
         match self {
             Self::Shift { .. } => "new requests move, open ones stay",
             Self::Drain => "long connections are closed at its end",
+            Self::Shadow { .. } => "none; the new version works as well",
             Self::Journey | Self::Check { .. } => "none; the new version works",
             _ => "none",
         }
@@ -177,8 +188,12 @@ pub fn plan(file: &File, inventory: &Inventory, id: &str) -> Plan {
     if file.journey.is_some() {
         steps.push(Step::Journey);
     }
-    pause(&mut steps, file, Phase::BeforeTraffic, 0);
     let is_first = inventory.serving.is_none();
+    // Before people are asked: they can look at what came of it.
+    if let Some(shadow) = file.strategy.shadow.as_ref().filter(|_| !is_first) {
+        steps.push(Step::Shadow { ms: shadow.for_ms });
+    }
+    pause(&mut steps, file, Phase::BeforeTraffic, 0);
     let bake = |steps: &mut Vec<Step>| {
         if file.strategy.bake_ms > 0 {
             steps.push(Step::Bake {

@@ -65,6 +65,7 @@ impl Controller<'_> {
                 let steps = journey::run(journey.ok_or("the plan has no journey")?).await?;
                 Ok(format!("{steps} steps"))
             }
+            Step::Shadow { .. } => self.shadow().await,
             Step::Shift { percent } => self.shift(*percent).await,
             Step::Bake { ms } => self.bake(Duration::from_millis(*ms)).await,
             Step::Hook { name, percent } => self.hook(name, *percent).await,

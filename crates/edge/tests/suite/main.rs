@@ -7,5 +7,6 @@ mod handover;
 mod http2;
 mod revocation;
 mod routing;
+mod shadow;
 mod support;
 mod tunnels;

@@ -3,6 +3,7 @@
 mod health;
 mod metrics;
 mod moments;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use health::{Dependency, Health};
 pub use metrics::MetricAlarm;
 pub use moments::{Decision, Gate, Hook, Phase};
+pub use shadow::Shadow;
 
 /// A version of a service, and how it comes into service. Paths are taken from the folder of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,7 +146,7 @@ pub struct JourneyStep {
 }
 
 /// How traffic goes over.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Strategy {
     /// Percent of new requests that the new version gets, step by step; the last step is all of them.
@@ -154,6 +156,9 @@ pub struct Strategy {
     /// Milliseconds of each step, during which alarms are looked at.
     #[serde(default)]
     pub bake_ms: u64,
+    /// Shadow traffic before any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
 }
 
 /// What makes it come back while traffic goes over. The old version, in the same time, is the measure.
@@ -346,6 +351,9 @@ impl File {
         }
         self.check_moments()?;
         self.check_metrics()?;
+        if let Some(shadow) = &self.strategy.shadow {
+            shadow.check()?;
+        }
         let mut before = 0;
         for percent in &self.strategy.percent {
             if *percent <= before || *percent > 100 {

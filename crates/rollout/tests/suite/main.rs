@@ -5,4 +5,5 @@ mod cut_off;
 mod forth_and_back;
 mod kept;
 mod moments;
+mod shadows;
 mod support;
