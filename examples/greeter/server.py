@@ -1,6 +1,6 @@
 """A service in a few lines of the standard library: what a user's own service might be.
 
-    server.py PORT VERSION [slow|broken|never-ready|crash|leaky]
+    server.py PORT VERSION [slow|broken|never-ready|crash|crash-later|leaky]
 
 The last word makes it misbehave, so that a rollout can be seen to come back.
 """
@@ -63,7 +63,7 @@ class Server(ThreadingHTTPServer):
 server = Server(("127.0.0.1", PORT), Greeter)
 # Requests that are under way are answered before it ends.
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-if MANNER == "crash":
-    threading.Timer(1.0, lambda: os._exit(7)).start()
+if MANNER.startswith("crash"):
+    threading.Timer(1.0 if MANNER == "crash" else 60.0, lambda: os._exit(7)).start()
 print(f"version {VERSION} on port {PORT}", flush=True)
 server.serve_forever()

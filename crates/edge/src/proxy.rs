@@ -56,7 +56,7 @@ impl Drop for Carried {
         if let Some(answered) = self.answered.take()
             && self.body.is_end_stream()
         {
-            answered.is_whole();
+            answered.ask_the_shadow();
         }
     }
 }
@@ -80,7 +80,7 @@ impl Body for Carried {
                 Poll::Ready(Some(Err(_))) => self.answered = None,
                 Poll::Ready(None) => {
                     if let Some(answered) = self.answered.take() {
-                        answered.is_whole();
+                        answered.ask_the_shadow();
                     }
                 }
                 Poll::Pending => {}

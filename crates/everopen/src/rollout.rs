@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use everopen_edge::admin::Client;
-use everopen_rollout::execute::{self, By, Ended};
+use everopen_kubernetes::Clusters;
+use everopen_rollout::execute::{self, By, Ended, Site};
 use everopen_rollout::file::{Decision, File};
 use everopen_rollout::gameday::{self, Fault};
 use everopen_rollout::journal::{self, Entry, Line, Outcome};
@@ -55,6 +56,9 @@ enum What {
         /// The edge's admin socket, for weights and counts
         #[arg(long, value_name = "SOCKET")]
         edge: Option<PathBuf>,
+        /// Go on showing what is done, until nothing is under way
+        #[arg(long)]
+        follow: bool,
     },
     /// Do it again and again with faults thrown in: the old version is to serve after each
     GameDay {
@@ -135,6 +139,12 @@ pub fn run(args: &Arguments) -> Result<()> {
         who: user(),
         why: args.why.clone(),
     };
+    let clusters = Clusters::default();
+    let site = Site {
+        root,
+        by: &by,
+        cluster: Some(&clusters),
+    };
     match &args.what {
         What::Schema => {
             say!("{:#}", File::schema());
@@ -153,13 +163,23 @@ pub fn run(args: &Arguments) -> Result<()> {
             say!();
             let count = plan.steps.len();
             let mut tell = |line: &Line| tell(line, count);
-            end(&runtime.block_on(execute::apply(root, plan, &by, &mut tell))?)
+            end(&runtime.block_on(execute::apply(&site, plan, &mut tell))?)
         }
         What::GameDay { file } => {
             let file = File::read(file)?;
-            runtime.block_on(game_day(root, &file))
+            runtime.block_on(game_day(&site, &file))
         }
-        What::Status { service, edge } => status(root, service, edge.as_deref()),
+        What::Status {
+            service,
+            edge,
+            follow,
+        } => {
+            status(root, service, edge.as_deref())?;
+            match follow {
+                true => self::follow(root, service),
+                false => Ok(()),
+            }
+        }
         What::Pause { service } => {
             let id = execute::pause(root, service)?;
             say!(
@@ -175,7 +195,7 @@ pub fn run(args: &Arguments) -> Result<()> {
                 return Ok(());
             }
             let mut tell = |line: &Line| tell(line, 0);
-            end(&runtime.block_on(execute::resume(root, service, false, &by, &mut tell))?)
+            end(&runtime.block_on(execute::resume(&site, service, false, &mut tell))?)
         }
         What::Journey {
             service,
@@ -194,8 +214,8 @@ pub fn run(args: &Arguments) -> Result<()> {
         What::Approve { service, gate } | What::Reject { service, gate } => {
             let decision = Decision {
                 approved: matches!(args.what, What::Approve { .. }),
-                who: by.who,
-                why: by.why,
+                who: by.who.clone(),
+                why: by.why.clone(),
             };
             let gate = execute::decide(root, service, gate.as_deref(), &decision)?;
             match decision.approved {
@@ -206,7 +226,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         }
         What::Rollback { service } => {
             let mut tell = |line: &Line| tell(line, 0);
-            let back = execute::rollback(root, service, &by, &mut tell);
+            let back = execute::rollback(&site, service, &mut tell);
             let ended = runtime.block_on(back)?;
             say!();
             say!("the version before serves again");
@@ -219,12 +239,12 @@ pub fn run(args: &Arguments) -> Result<()> {
     }
 }
 
-async fn game_day(root: &Path, file: &File) -> Result<()> {
+async fn game_day(site: &Site<'_>, file: &File) -> Result<()> {
     let mut all = Vec::new();
-    for fault in Fault::ALL {
+    for fault in Fault::of(file) {
         say!("==> {}", fault.name());
         let mut tell = |line: &Line| tell(line, 0);
-        all.push(gameday::play(root, file, fault, &mut tell).await?);
+        all.push(gameday::play(site.root, site.cluster, file, *fault, &mut tell).await?);
         say!();
     }
     say!("{:<44}{:<26}noticed from outside", "fault", "outcome");
@@ -452,6 +472,44 @@ fn status(root: &Path, service: &str, edge: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// Shows a rollout's lines as they come, until its controller has ended.
+fn follow(root: &Path, service: &str) -> Result<()> {
+    let Some(id) = Folder::peek(root, service)?.under_way else {
+        return Ok(());
+    };
+    let path = root.join(service).join(&id).join("journal.jsonl");
+    // The last four stand above.
+    let mut shown = journal::read::<Entry>(&path)?.len();
+    loop {
+        // First whether it is over, then what it said: nothing is missed.
+        let is_over = running(root, service)?.as_ref() != Some(&id);
+        let lines = journal::read(&path)?;
+        lines.iter().skip(shown).for_each(|line| tell(line, 0));
+        shown = lines.len();
+        let ended = lines.iter().rev().find_map(|line| match &line.entry {
+            Entry::Ended { outcome, noticed } => Some((*outcome, noticed.clone())),
+            _ => None,
+        });
+        match (ended, is_over) {
+            (Some((outcome, noticed)), _) => {
+                say!("noticed from outside: {noticed}");
+                say!("{}", told(outcome));
+                return Ok(());
+            }
+            (None, true) => bail!("rollout {id} was CUT OFF: resume it, or roll it back"),
+            (None, false) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
+fn told(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::New => "the new version serves",
+        Outcome::Old => "came back to the old version",
+        Outcome::Back => "was rolled back",
+    }
+}
+
 fn history(root: &Path, service: &str, steps: bool) -> Result<()> {
     let rollouts = Folder::rollouts(root, service)
         .with_context(|| format!("read the rollouts of {service}"))?;
@@ -465,11 +523,7 @@ fn history(root: &Path, service: &str, steps: bool) -> Result<()> {
         let first = lines.first().map_or(0, |line| line.at_ms);
         let took = lines.last().map_or(0, |line| line.at_ms - first);
         let outcome = lines.iter().rev().find_map(|line| match &line.entry {
-            Entry::Ended { outcome, .. } => Some(match outcome {
-                Outcome::New => "the new version serves",
-                Outcome::Old => "came back to the old version",
-                Outcome::Back => "was rolled back",
-            }),
+            Entry::Ended { outcome, .. } => Some(told(*outcome)),
             _ => None,
         });
         say!(

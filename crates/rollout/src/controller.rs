@@ -8,12 +8,12 @@ use everopen_edge::admin::{Client, Status};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use crate::execute::{By, Ended, Fault, io_fault};
+use crate::cluster::Cluster;
+use crate::execute::{Ended, Fault, Site, io_fault};
 use crate::journal::{Entry, Journal, Line, Outcome};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::plan::{Plan, Step};
-use crate::process;
 use crate::state::{Folder, Running, now_ms};
 
 /// Between two looks whether a process is ready, or a pause has ended.
@@ -28,6 +28,7 @@ pub(crate) struct Controller<'a> {
     pub(crate) path: PathBuf,
     pub(crate) plan: Plan,
     pub(crate) edge: Client,
+    pub(crate) cluster: Option<&'a dyn Cluster>,
     journal: Journal,
     past: Vec<Line>,
     /// The last step that was ever begun.
@@ -44,13 +45,14 @@ impl<'a> Controller<'a> {
         folder: Folder,
         path: PathBuf,
         plan: Plan,
-        by: &By,
+        site: &Site<'a>,
         tell: &'a mut dyn FnMut(&Line),
     ) -> Result<Self, Fault> {
         let opened = Journal::open(&path.join("journal.jsonl"));
         let (journal, past) = io_fault("open the journal", opened)?;
         let mut controller = Self {
             edge: Client::new(&plan.file.edge),
+            cluster: site.cluster,
             folder,
             path,
             plan,
@@ -69,8 +71,8 @@ impl<'a> Controller<'a> {
             tell,
         };
         controller.note(Entry::Opened {
-            who: by.who.clone(),
-            why: by.why.clone(),
+            who: site.by.who.clone(),
+            why: site.by.why.clone(),
         })?;
         Ok(controller)
     }
@@ -296,14 +298,17 @@ impl<'a> Controller<'a> {
         self.insist("empty the group", "POST", &what, &json!({}))
             .await?;
         let patience = Duration::from_millis(self.plan.file.start.stop_ms);
-        let ended = block_in_place(|| process::end(&self.plan.id, patience));
-        io_fault("end the new version's processes", ended)?;
+        let failed = |what: &str, why| io_fault(what, Err::<(), _>(io::Error::other(why)));
+        if let Err(why) = self.end_all(&self.plan.id, patience).await {
+            failed("end the new version's instances", why)?;
+        }
         // What was kept there may not have been ended whole.
         let state = io_fault("read the service's state", self.folder.state())?;
         if let Some(kept) = state.groups.get(&to) {
             let patience = Duration::from_millis(kept.stop_ms);
-            let ended = block_in_place(|| process::end(&kept.rollout, patience));
-            io_fault("end what was kept", ended)?;
+            if let Err(why) = self.end_all(&kept.rollout, patience).await {
+                failed("end what was kept", why)?;
+            }
         }
         Ok(())
     }

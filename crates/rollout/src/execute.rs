@@ -8,6 +8,7 @@ use std::time::Duration;
 use everopen_edge::admin::Client;
 use serde_json::json;
 
+use crate::cluster::Cluster;
 use crate::controller::Controller;
 use crate::file::{Decision, File};
 use crate::journal::{self, Entry, Line, Outcome};
@@ -58,6 +59,20 @@ pub struct By {
     pub who: String,
     /// In their words.
     pub why: String,
+}
+
+/// Why a version in a cluster can't be rolled out.
+pub(crate) const NO_CLUSTER: &str = "this program knows no clusters";
+
+/// Where rollouts are carried out, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// The folder of all services' rollouts.
+    pub root: &'a Path,
+    /// Who does it, and why.
+    pub by: &'a By,
+    /// What runs versions that are not processes of this machine.
+    pub cluster: Option<&'a dyn Cluster>,
 }
 
 /// What is in service, as the edge and the service's state say.
@@ -119,11 +134,11 @@ pub fn inventory(root: &Path, file: &File) -> Result<Inventory, Fault> {
 /// # Errors
 /// It could not be begun, or could be brought to neither end; then [`resume`] tries again.
 pub async fn apply(
-    root: &Path,
+    site: &Site<'_>,
     plan: Plan,
-    by: &By,
     tell: &mut dyn FnMut(&Line),
 ) -> Result<Ended, Fault> {
+    let root = site.root;
     let folder = io_fault(
         "open the service's folder",
         Folder::open(root, &plan.file.service),
@@ -134,6 +149,13 @@ pub async fn apply(
             "rollout {under_way} was cut off: `everopen rollout resume` goes on with it, `everopen rollout rollback` takes it back"
         )));
     }
+    // What can't be reached could not be taken back either: then nothing is begun.
+    if let Some(set) = plan.file.set(&plan.to, &plan.id) {
+        let cluster = site
+            .cluster
+            .ok_or_else(|| Fault::Refused(NO_CLUSTER.into()))?;
+        cluster.look(&set).await.map_err(Fault::Refused)?;
+    }
     let path = folder.rollout(&plan.id);
     io_fault("make the rollout's folder", std::fs::create_dir_all(&path))?;
     let text = io_fault(
@@ -143,7 +165,7 @@ pub async fn apply(
     io_fault("write the plan", write(&path.join("plan.json"), &text))?;
     state.under_way = Some(plan.id.clone());
     io_fault("write the service's state", folder.set_state(&state))?;
-    Controller::open(folder, path, plan, by, tell)?
+    Controller::open(folder, path, plan, site, tell)?
         .go_on(false)
         .await
 }
@@ -153,12 +175,12 @@ pub async fn apply(
 /// # Errors
 /// There is none, or it could be brought to neither end.
 pub async fn resume(
-    root: &Path,
+    site: &Site<'_>,
     service: &str,
     back: bool,
-    by: &By,
     tell: &mut dyn FnMut(&Line),
 ) -> Result<Ended, Fault> {
+    let root = site.root;
     let state = io_fault("read the service's state", Folder::peek(root, service))?;
     let Some(id) = state.under_way else {
         return Err(Fault::Refused(format!(
@@ -174,7 +196,7 @@ pub async fn resume(
         "read the plan",
         serde_json::from_slice(&text).map_err(Into::into),
     )?;
-    Controller::open(folder, path, plan, by, tell)?
+    Controller::open(folder, path, plan, site, tell)?
         .go_on(back)
         .await
 }
@@ -247,14 +269,14 @@ pub fn decide(
 /// # Errors
 /// There is none to go back to, it does not answer, or the edge can't be told.
 pub async fn rollback(
-    root: &Path,
+    site: &Site<'_>,
     service: &str,
-    by: &By,
     tell: &mut dyn FnMut(&Line),
 ) -> Result<Ended, Fault> {
+    let root = site.root;
     let state = io_fault("read the service's state", Folder::peek(root, service))?;
     if state.under_way.is_some() {
-        return resume(root, service, true, by, tell).await;
+        return resume(site, service, true, tell).await;
     }
     let folder = io_fault("open the service's folder", Folder::open(root, service))?;
     let mut state = io_fault("read the service's state", folder.state())?;
@@ -277,15 +299,18 @@ pub async fn rollback(
         .groups
         .get(&group)
         .map(|running| running.rollout.clone());
+    let mut controller = Controller::open(folder, path, plan, site, tell)?;
     if let Some(kept) = &kept {
-        let processes = io_fault("look for the old version's processes", process::find(kept))?;
-        if processes.is_empty() {
+        let found = controller
+            .instances_of(kept)
+            .await
+            .map_err(Fault::Refused)?;
+        if found.is_empty() {
             return Err(Fault::Refused(format!(
                 "the version in {group} does not run any more: roll it out again"
             )));
         }
     }
-    let mut controller = Controller::open(folder, path, plan, by, tell)?;
     controller.note(Entry::Undoing {
         text: format!("all new requests to {group}"),
     })?;

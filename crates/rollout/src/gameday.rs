@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::sync::Notify;
+use tokio::task::block_in_place;
 
-use crate::execute::{self, By, Ended, Fault as Broken};
+use crate::cluster::Cluster;
+use crate::execute::{self, By, Ended, Fault as Broken, Site};
 use crate::file::File;
 use crate::journal::{Entry, Line, Outcome};
 use crate::plan::{Step, plan};
@@ -26,8 +28,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Kill, Self::Hang, Self::Controller];
+    /// Those that can be thrown into a version: one in a cluster can't be made to stand still.
+    pub fn of(file: &File) -> &'static [Self] {
+        match file.start.kubernetes {
+            Some(_) => &[Self::Kill, Self::Controller],
+            None => &[Self::Kill, Self::Hang, Self::Controller],
+        }
+    }
 
     /// In words.
     pub fn name(self) -> &'static str {
@@ -60,6 +67,7 @@ pub struct Seen {
 /// begun or brought to an end.
 pub async fn play(
     root: &Path,
+    cluster: Option<&dyn Cluster>,
     file: &File,
     fault: Fault,
     tell: &mut dyn FnMut(&Line),
@@ -77,9 +85,15 @@ pub async fn play(
     }
     let id = format!("{}-{}", now_ms(), file.version);
     let made = plan(file, &inventory, &id);
+    let set = file.set(&made.to, &id);
     let by = By {
         who: "game day".into(),
         why: fault.name().into(),
+    };
+    let site = Site {
+        root,
+        by: &by,
+        cluster,
     };
     let thrown = Arc::new(AtomicBool::new(false));
     let gone = Arc::new(Notify::new());
@@ -94,11 +108,18 @@ pub async fn play(
             if let Entry::Begun { step, .. } = &line.entry
                 && Some(*step) == first
             {
-                throw(fault, &id, &gone_now);
-                thrown.store(true, Relaxed);
+                let is_thrown = match (fault, &set, cluster) {
+                    (Fault::Kill, Some(set), Some(cluster)) => {
+                        let runtime = tokio::runtime::Handle::current();
+                        let killed = block_in_place(|| runtime.block_on(cluster.kill_one(set)));
+                        killed.is_ok()
+                    }
+                    _ => throw(fault, &id, &gone_now),
+                };
+                thrown.store(is_thrown, Relaxed);
             }
         };
-        let applied = execute::apply(root, made, &by, &mut watch);
+        let applied = execute::apply(&site, made, &mut watch);
         tokio::select! {
             applied = applied => Some(applied?),
             // Dropped where it stands, with its lock: nothing of it goes on.
@@ -107,12 +128,12 @@ pub async fn play(
     };
     let ended = match ended {
         Some(ended) => ended,
-        None => execute::resume(root, &file.service, true, &by, tell).await?,
+        None => execute::resume(&site, &file.service, true, tell).await?,
     };
     let is_caught = ended.outcome == Outcome::Old;
     if !is_caught {
         // Nothing noticed it. The version before is there to go back to.
-        execute::rollback(root, &file.service, &by, tell).await?;
+        execute::rollback(&site, &file.service, tell).await?;
     }
     Ok(Seen {
         fault,
@@ -122,7 +143,8 @@ pub async fn play(
     })
 }
 
-fn throw(fault: Fault, id: &str, gone: &Notify) {
+/// Whether it is thrown.
+fn throw(fault: Fault, id: &str, gone: &Notify) -> bool {
     let first = || {
         process::find(id)
             .ok()
@@ -132,6 +154,7 @@ fn throw(fault: Fault, id: &str, gone: &Notify) {
         (Fault::Kill, Some(process)) => process.kill(),
         (Fault::Hang, Some(process)) => process.stand_still(),
         (Fault::Controller, _) => gone.notify_one(),
-        (_, None) => {}
+        (_, None) => return false,
     }
+    true
 }

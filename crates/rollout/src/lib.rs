@@ -10,11 +10,13 @@
 //! running for the rollback window; to go back is a change of two weights.
 
 mod alarm;
+pub mod cluster;
 mod controller;
 pub mod execute;
 pub mod file;
 pub mod gameday;
 mod health;
+mod host;
 pub mod http;
 pub mod journal;
 mod journey;

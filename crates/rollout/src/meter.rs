@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use everopen_edge::{Meter as Counts, Outcome, Reading};
 use tokio::task::JoinHandle;
 
 use crate::file::Budget;
@@ -15,7 +16,7 @@ const EVERY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was noticed so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Noticed {
     pub probes: u64,
     pub failed: u64,
@@ -23,6 +24,8 @@ pub(crate) struct Noticed {
     pub longest_gap: Duration,
     /// The slowest good answer, from when its probe was due.
     pub slowest: Duration,
+    /// How long good answers took before traffic moved, and since.
+    pub latency: Option<(Reading, Reading)>,
 }
 
 impl fmt::Display for Noticed {
@@ -34,7 +37,19 @@ impl fmt::Display for Noticed {
             self.probes,
             self.longest_gap.as_millis(),
             self.slowest.as_millis()
-        )
+        )?;
+        let Some((before, since)) = &self.latency else {
+            return Ok(());
+        };
+        let of = |reading: &Reading, percent| reading.latency.percentile(percent);
+        // Percentiles of the probes, in milliseconds; what was added may be below zero.
+        for (name, percent) in [("median", 50.0), ("p99", 99.0)] {
+            if let (Some(was), Some(is)) = (of(before, percent), of(since, percent)) {
+                let (was, is) = (was as f64 / 1_000.0, is as f64 / 1_000.0);
+                write!(f, ", {name} {is:.1} ms ({:+.1})", is - was)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -42,12 +57,15 @@ impl fmt::Display for Noticed {
 struct Shared {
     noticed: Noticed,
     last_good: Instant,
+    /// What had been counted when traffic began to move.
+    before: Option<Reading>,
 }
 
 /// A running meter.
 #[derive(Debug)]
 pub(crate) struct Meter {
     shared: Arc<Mutex<Shared>>,
+    counts: Arc<Counts>,
     budget: Budget,
     task: JoinHandle<()>,
 }
@@ -62,13 +80,17 @@ impl Meter {
         let shared = Arc::new(Mutex::new(Shared {
             noticed: Noticed::default(),
             last_good: Instant::now(),
+            before: None,
         }));
+        let counts = Arc::new(Counts::default());
         let (asked, at) = (Arc::clone(&shared), budget.clone());
+        let counted = Arc::clone(&counts);
         let task = tokio::spawn(async move {
             let mut due = tokio::time::interval(EVERY);
             loop {
                 let due = due.tick().await.into_std();
                 let (asked, at) = (Arc::clone(&asked), at.clone());
+                let counted = Arc::clone(&counted);
                 tokio::spawn(async move {
                     let answer = http::get(&at.at, &at.path, PATIENCE).await;
                     let mut shared = lock(&asked);
@@ -80,25 +102,40 @@ impl Meter {
                     let gap = due.saturating_duration_since(shared.last_good);
                     shared.noticed.longest_gap = shared.noticed.longest_gap.max(gap);
                     shared.noticed.slowest = shared.noticed.slowest.max(due.elapsed());
+                    counted.ended(Outcome::Answered(200), due.elapsed());
                     shared.last_good = shared.last_good.max(due);
                 });
             }
         });
         Self {
             shared,
+            counts,
             budget: budget.clone(),
             task,
         }
     }
 
+    /// From here on traffic moves; what came before is the measure.
+    pub fn traffic_moves(&self) {
+        let mut shared = lock(&self.shared);
+        if shared.before.is_none() {
+            shared.before = Some(self.counts.read());
+        }
+    }
+
     pub fn noticed(&self) -> Noticed {
-        lock(&self.shared).noticed
+        let shared = lock(&self.shared);
+        let since = |before: &Reading| (before.clone(), self.counts.read().since(before));
+        Noticed {
+            latency: shared.before.as_ref().map(since),
+            ..shared.noticed.clone()
+        }
     }
 
     /// Why the budget is used up; none if it is not.
     pub fn breach(&self) -> Option<String> {
         let shared = lock(&self.shared);
-        let noticed = shared.noticed;
+        let noticed = &shared.noticed;
         // One that lasts counts as well.
         let gap = noticed
             .longest_gap

@@ -75,7 +75,7 @@ impl Controller<'_> {
             match &begun {
                 Some(begun) => drop(self.watch(begun).await?),
                 None if gate.phase == Phase::BeforeStart => {}
-                None => drop(self.all_run()?),
+                None => drop(self.all_run().await?),
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -18,6 +18,9 @@ impl Controller<'_> {
         let shadow = self.plan.file.strategy.shadow.clone();
         let shadow = shadow.ok_or("the plan has no shadow")?;
         self.begin_shadow(&shadow)?;
+        if let Some(meter) = &self.meter {
+            meter.traffic_moves();
+        }
         let came = self.watch_shadow(&shadow).await;
         let ended = self.end_shadow();
         let came = came?;

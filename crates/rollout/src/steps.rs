@@ -10,10 +10,11 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::controller::{Controller, EDGE, READY_LOOK};
+use crate::host::Instance;
 use crate::journey::fill;
 use crate::meter::Meter;
 use crate::plan::Step;
-use crate::process::{self, Process};
+use crate::process;
 use crate::state::State;
 use crate::{alarm, health, http, journey};
 
@@ -23,42 +24,16 @@ const LOOK: Duration = Duration::from_millis(500);
 const READY: Duration = Duration::from_secs(2);
 
 impl Controller<'_> {
-    fn processes(&self) -> Result<Vec<Process>, String> {
-        process::find(&self.plan.id).map_err(|error| format!("look for processes: {error}"))
-    }
-
-    /// All instances, if all of them run.
-    pub(crate) fn all_run(&self) -> Result<Vec<Process>, String> {
-        let processes = self.processes()?;
-        let wanted = self.plan.file.start.instances;
-        let gone = (0..wanted).find(|instance| !processes.iter().any(|p| p.instance == *instance));
-        match gone {
-            None => Ok(processes),
-            Some(gone) => Err(format!(
-                "instance {gone} has ended; its log ends with: {}",
-                self.log_of(gone)
-            )),
-        }
-    }
-
-    fn log_of(&self, instance: u16) -> String {
-        let path = self.path.join(format!("instance-{instance}.log"));
-        let text = std::fs::read(path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
-    }
-
     pub(crate) async fn perform(&mut self, step: &Step) -> Result<String, String> {
         match step {
-            Step::Retire { .. } => self.retire(),
+            Step::Retire { .. } => self.retire().await,
             Step::Health => {
                 let health = self.plan.file.health.as_ref();
                 health::look(health.ok_or("the plan has no health check")?).await
             }
-            Step::Start { instances } => self.start(*instances),
+            Step::Start { instances } => self.start(*instances).await,
             Step::Ready => self.ready().await,
-            Step::Register => self.register(),
+            Step::Register => self.register().await,
             Step::Check { name } => self.check(name).await,
             Step::Journey => {
                 let journey = self.plan.file.journey.as_ref();
@@ -74,7 +49,7 @@ impl Controller<'_> {
         }
     }
 
-    fn retire(&mut self) -> Result<String, String> {
+    async fn retire(&mut self) -> Result<String, String> {
         let to = self.plan.to.clone();
         let text = |error: io::Error| error.to_string();
         self.order("PUT", "weights", &json!({ to.as_str(): 0 }))
@@ -85,7 +60,7 @@ impl Controller<'_> {
         let mut count = 0;
         if let Some(running) = state.groups.get(&to) {
             let patience = Duration::from_millis(running.stop_ms);
-            count = block_in_place(|| process::end(&running.rollout, patience)).map_err(text)?;
+            count = self.end_all(&running.rollout, patience).await?;
         }
         state.groups.remove(&to);
         state.back = None;
@@ -93,7 +68,14 @@ impl Controller<'_> {
         Ok(format!("{count} processes ended"))
     }
 
-    fn start(&mut self, instances: u16) -> Result<String, String> {
+    async fn start(&mut self, instances: u16) -> Result<String, String> {
+        if let Some(set) = self.set() {
+            self.cluster()?.start(&set).await?;
+            return Ok(format!(
+                "deployment {} of {} is to run {} of {}",
+                set.deployment, set.namespace, set.replicas, set.image
+            ));
+        }
         let running = self.processes()?;
         let mut given: Vec<u16> = running.iter().map(|process| process.port).collect();
         for instance in (0..instances).filter(|at| !running.iter().any(|p| p.instance == *at)) {
@@ -112,10 +94,19 @@ impl Controller<'_> {
         let began = Instant::now();
         let start = &self.plan.file.start;
         let deadline = began + Duration::from_millis(start.ready_ms);
+        if let Some(set) = self.set() {
+            while !self.look(&set).await?.is_settled {
+                if Instant::now() > deadline {
+                    let trouble = self.look(&set).await?.trouble;
+                    return Err(format!("not ready within {} ms: {trouble}", start.ready_ms));
+                }
+                tokio::time::sleep(READY_LOOK).await;
+            }
+        }
         // A process is not there in the same moment in which it was started.
         let grace = began + Duration::from_millis(500);
         loop {
-            let (processes, missing) = match self.all_run() {
+            let (processes, missing) = match self.all_run().await {
                 Ok(processes) => (processes, None),
                 Err(missing) => (Vec::new(), Some(missing)),
             };
@@ -127,7 +118,7 @@ impl Controller<'_> {
             let mut last = missing.unwrap_or_default();
             let mut count = 0;
             for process in &processes {
-                match http::get(&process.address().to_string(), &start.ready, READY).await {
+                match http::get(&process.address, &start.ready, READY).await {
                     Ok(answer) if answer.status == 200 => count += 1,
                     Ok(answer) => last = format!("{} answers {}", start.ready, answer.status),
                     Err(error) => last = format!("{}: {error}", start.ready),
@@ -143,14 +134,10 @@ impl Controller<'_> {
         }
     }
 
-    fn register(&mut self) -> Result<String, String> {
+    async fn register(&mut self) -> Result<String, String> {
         let text = |error: io::Error| error.to_string();
         let to = self.plan.to.clone();
-        let targets: Vec<String> = self
-            .all_run()?
-            .iter()
-            .map(|p| p.address().to_string())
-            .collect();
+        let targets = self.targets().await?;
         // First no weight, then targets: nobody is sent there yet.
         self.order("PUT", "weights", &json!({ to.as_str(): 0 }))
             .map_err(text)?;
@@ -163,11 +150,11 @@ impl Controller<'_> {
         let file = &self.plan.file;
         let check = file.checks.iter().find(|check| check.name == name);
         let check = check.ok_or("the plan has no such check")?;
-        let processes = self.all_run()?;
+        let processes = self.all_run().await?;
         for process in &processes {
             let values = BTreeMap::from([
-                ("address".to_string(), process.address().to_string()),
-                ("port".to_string(), process.port.to_string()),
+                ("address".to_string(), process.address.clone()),
+                ("port".to_string(), process.port().to_string()),
             ]);
             let command: Vec<String> = check
                 .command
@@ -176,10 +163,7 @@ impl Controller<'_> {
                 .collect();
             let patience = Duration::from_millis(check.within_ms);
             if let Some(said) = alarm::run(&command, &file.start.dir, patience).await {
-                return Err(format!(
-                    "check {name} of instance {}: {said}",
-                    process.instance
-                ));
+                return Err(format!("check {name} of {}: {said}", process.name));
             }
         }
         Ok(format!("{} instances", processes.len()))
@@ -187,18 +171,19 @@ impl Controller<'_> {
 
     async fn shift(&mut self, percent: u32) -> Result<String, String> {
         // Never onto one that is not there any more.
-        for process in self.all_run()? {
-            let address = process.address().to_string();
-            let answer = http::get(&address, &self.plan.file.start.ready, READY).await;
+        for process in self.all_run().await? {
+            let ready = &self.plan.file.start.ready;
+            let answer = http::get(&process.address, ready, READY).await;
             if !answer.as_ref().is_ok_and(|answer| answer.status == 200) {
-                let instance = process.instance;
-                return Err(format!(
-                    "instance {instance} is not ready any more: {answer:?}"
-                ));
+                let name = process.name;
+                return Err(format!("{name} is not ready any more: {answer:?}"));
             }
         }
         if self.before.is_none() {
             self.before = block_in_place(|| self.edge.status()).ok();
+        }
+        if let Some(meter) = &self.meter {
+            meter.traffic_moves();
         }
         let to = self.plan.to.as_str();
         let weights = match &self.plan.from {
@@ -258,7 +243,7 @@ impl Controller<'_> {
 
     /// Looks once at everything that may take the new version back: what both versions did since then.
     pub(crate) async fn watch(&mut self, begun: &Reading) -> Result<(Reading, Reading), String> {
-        let processes = self.all_run()?;
+        let processes = self.all_run().await?;
         if let Some(breach) = self.meter.as_ref().and_then(Meter::breach) {
             return Err(breach);
         }
@@ -269,13 +254,13 @@ impl Controller<'_> {
             return Err(reason);
         }
         if !file.alarms.metrics.is_empty() {
-            let places = |found: &[Process]| -> Vec<String> {
+            let places = |found: &[Instance]| -> Vec<String> {
                 found
                     .iter()
-                    .map(|process| process.address().to_string())
+                    .map(|instance| instance.address.clone())
                     .collect()
             };
-            let before = places(&self.old_processes()?);
+            let before = places(&self.old_instances().await?);
             let alarms = &self.plan.file.alarms.metrics;
             let looked = self
                 .metrics
@@ -289,12 +274,11 @@ impl Controller<'_> {
     }
 
     /// Those of the version that serves, or served, in the other group.
-    fn old_processes(&self) -> Result<Vec<Process>, String> {
+    async fn old_instances(&self) -> Result<Vec<Instance>, String> {
         let state = self.folder.state().map_err(|error| error.to_string())?;
         let from = self.plan.from.as_deref().unwrap_or_default();
         match state.groups.get(from) {
-            Some(running) => process::find(&running.rollout)
-                .map_err(|error| format!("look for the old version's processes: {error}")),
+            Some(running) => self.instances_of(&running.rollout).await,
             None => Ok(Vec::new()),
         }
     }

@@ -115,6 +115,13 @@ const ROOMS: &[Room] = &[
         may: &["edge"],
         outside: None,
     },
+    // A leaf: what is behind rollout's port to clusters, with a large crate that nothing else needs.
+    Room {
+        name: "kubernetes",
+        floor: 5,
+        may: &["rollout"],
+        outside: None,
+    },
     // It runs programs, makes requests and keeps a journal as rollouts do.
     Room {
         name: "runbook",
@@ -155,6 +162,7 @@ const ROOMS: &[Room] = &[
             "edge",
             "rollout",
             "runbook",
+            "kubernetes",
             "gateway",
         ],
         outside: None,

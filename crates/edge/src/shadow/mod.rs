@@ -291,7 +291,7 @@ pub(crate) struct Answered {
 
 impl Answered {
     /// The client has all of it: now the shadow is asked.
-    pub fn is_whole(self) {
+    pub fn ask_the_shadow(self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };

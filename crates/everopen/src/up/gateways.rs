@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use everopen_edge::admin::Client;
-use everopen_rollout::execute::{self, By};
+use everopen_rollout::execute::{self, By, Site};
 use everopen_rollout::file::File;
 use everopen_rollout::journal::{Entry, Line, Outcome};
 use everopen_rollout::keep::{self, Instance, Keeper};
@@ -205,6 +205,11 @@ impl Work {
             why: "this program, with these settings".into(),
         };
         let root = self.front.rollouts();
+        let site = Site {
+            root: &root,
+            by: &by,
+            cluster: None,
+        };
         let is_back = plan.is_none();
         let mut tell = |line: &Line| match &line.entry {
             Entry::Done { step, evidence } => tracing::info!(step = step + 1, evidence, "gateway"),
@@ -213,8 +218,8 @@ impl Work {
             _ => {}
         };
         let ended = match plan {
-            Some(plan) => runtime.block_on(execute::apply(&root, plan, &by, &mut tell))?,
-            None => runtime.block_on(execute::resume(&root, SERVICE, true, &by, &mut tell))?,
+            Some(plan) => runtime.block_on(execute::apply(&site, plan, &mut tell))?,
+            None => runtime.block_on(execute::resume(&site, SERVICE, true, &mut tell))?,
         };
         match ended.outcome {
             Outcome::New => Ok(()),

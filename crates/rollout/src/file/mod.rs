@@ -1,6 +1,7 @@
 //! The file that describes a rollout.
 
 mod health;
+mod kubernetes;
 mod metrics;
 mod moments;
 mod shadow;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use health::{Dependency, Health};
+pub use kubernetes::Kubernetes;
 pub use metrics::MetricAlarm;
 pub use moments::{Decision, Gate, Hook, Phase};
 pub use shadow::Shadow;
@@ -64,14 +66,18 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct Start {
     /// The program and its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Instead of a program: in Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
     /// Its working directory.
     #[serde(default = "here")]
     pub dir: PathBuf,
     /// Additions to its environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// How many.
+    /// How many: processes, or pods.
     #[serde(default = "one")]
     pub instances: u16,
     /// An HTTP path that answers 200 when it can serve.
@@ -310,6 +316,9 @@ impl File {
         })?;
         file.edge = base.join(&file.edge);
         file.start.dir = base.join(&file.start.dir);
+        if let Some(kubernetes) = &mut file.start.kubernetes {
+            kubernetes.kubeconfig = kubernetes.kubeconfig.take().map(|path| base.join(path));
+        }
         Ok(file)
     }
 
@@ -330,9 +339,7 @@ impl File {
                 return wrong(field, detail);
             }
         }
-        if self.start.command.is_empty() {
-            return wrong("start.command", "it names no program".into());
-        }
+        self.check_kubernetes()?;
         if !(1..=64).contains(&self.start.instances) {
             let detail = format!("{} is not from 1 to 64", self.start.instances);
             return wrong("start.instances", detail);

@@ -157,3 +157,24 @@ fn a_version_that_lacks_what_it_needs_is_not_even_started() {
     let ended = place.apply(&place.file("4", "", &needs(&place.public.to_string())));
     assert_eq!(ended.outcome, Outcome::New, "{ended:?}");
 }
+
+#[test]
+fn a_version_that_crashes_after_a_minute_of_all_requests_comes_back() {
+    let place = Place::new();
+    place.bring("1");
+    let more = "[strategy]\npercent = [50]\nbake_ms = 45000\n[alarms]\nrequests_min = 5\n";
+    let begun = std::time::Instant::now();
+    let ended = place.apply(&place.file("2", "crash-later", more));
+    assert_eq!(ended.outcome, Outcome::Old, "{ended:?}");
+    assert!(
+        begun.elapsed().as_secs() >= 45,
+        "it had all requests by then"
+    );
+    let why = ended.reason.expect("a reason");
+    assert!(why.contains("has ended"), "{why}");
+    place.only("1");
+    let shares = place.journal().into_iter().filter(
+        |entry| matches!(entry, Entry::Done { evidence, .. } if evidence.contains("\"blue\":")),
+    );
+    assert_eq!(shares.count(), 2, "half, and all");
+}

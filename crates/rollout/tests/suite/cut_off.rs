@@ -8,7 +8,7 @@ use everopen_rollout::journal::{self, Entry, Outcome};
 use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::Folder;
 
-use super::support::{Load, Place, SERVICE, is_cut_off_after};
+use super::support::{Load, Place, SERVICE, is_cut_off_after, site};
 
 fn last_journal(root: &Path) -> PathBuf {
     let rollouts = Folder::rollouts(root, SERVICE).expect("rollouts");
@@ -127,7 +127,7 @@ fn a_paused_rollout_waits_before_its_next_step() {
         let by = By::default();
         let applied = place
             .runtime
-            .block_on(async { execute::apply(root, plan, &by, &mut pause).await });
+            .block_on(async { execute::apply(&site(root, &by), plan, &mut pause).await });
         assert_eq!(applied.expect("applied").outcome, Outcome::New);
     });
     place.only("1");

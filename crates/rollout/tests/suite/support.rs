@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use everopen_edge::Edge;
 use everopen_edge::config::{Config, Group, Listener, Protocol, Service};
-use everopen_rollout::execute::{self, By, Ended, Fault};
+use everopen_rollout::execute::{self, By, Ended, Fault, Site};
 use everopen_rollout::file::File;
 use everopen_rollout::journal::{self, Entry, Outcome};
 use everopen_rollout::plan::{Plan, plan};
@@ -149,8 +149,9 @@ drain_ms = 2000
 
     pub fn try_apply(&self, plan: Plan) -> Result<Ended, Fault> {
         let root = self.root();
-        self.runtime
-            .block_on(async { execute::apply(&root, plan, &By::default(), &mut |_| {}).await })
+        self.runtime.block_on(async {
+            execute::apply(&site(&root, &By::default()), plan, &mut |_| {}).await
+        })
     }
 
     pub fn apply(&self, file: &File) -> Ended {
@@ -168,14 +169,14 @@ drain_ms = 2000
     pub fn resume(&self, back: bool) -> Result<Ended, Fault> {
         let root = self.root();
         self.runtime.block_on(async {
-            execute::resume(&root, SERVICE, back, &By::default(), &mut |_| {}).await
+            execute::resume(&site(&root, &By::default()), SERVICE, back, &mut |_| {}).await
         })
     }
 
     pub fn roll_back(&self) -> Ended {
         let root = self.root();
         let back = self.runtime.block_on(async {
-            execute::rollback(&root, SERVICE, &By::default(), &mut |_| {}).await
+            execute::rollback(&site(&root, &By::default()), SERVICE, &mut |_| {}).await
         });
         back.unwrap_or_else(|fault| panic!("{fault:?}"))
     }
@@ -240,6 +241,15 @@ drain_ms = 2000
         let last = rollouts.last().expect("one");
         let lines = journal::read(&last.join("journal.jsonl")).expect("a journal");
         lines.into_iter().map(|line| line.entry).collect()
+    }
+}
+
+/// A site without a cluster.
+pub fn site<'a>(root: &'a Path, by: &'a By) -> Site<'a> {
+    Site {
+        root,
+        by,
+        cluster: None,
     }
 }
 
@@ -337,7 +347,7 @@ pub fn is_cut_off_after(place: &Place, file: &File, lines: usize) -> bool {
         let by = By::default();
         place
             .runtime
-            .block_on(async { execute::apply(&root, plan, &by, &mut tell).await })
+            .block_on(async { execute::apply(&site(&root, &by), plan, &mut tell).await })
     }));
     cut.is_err()
 }
