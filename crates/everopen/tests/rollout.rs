@@ -3,7 +3,6 @@
 
 mod greeter;
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 

@@ -121,10 +121,11 @@ impl Cluster {
                     "ports": [{ "port": port, "targetPort": port }],
                 },
             });
-            let mut inner = cluster.inner();
-            inner.deployments.insert(name.to_string(), deployment);
-            inner.services.insert(name.to_string(), service);
-            drop(inner);
+            {
+                let mut inner = cluster.inner();
+                inner.deployments.insert(name.to_string(), deployment);
+                inner.services.insert(name.to_string(), service);
+            }
             let proxy = TcpListener::bind((address, port))
                 .await
                 .expect("a service's address");
@@ -197,9 +198,9 @@ impl Cluster {
         let old: Vec<String> = {
             let mut inner = self.inner();
             let of = |pod: &Value| {
-                pod["metadata"]["labels"]["app"] == name && pod["spec"] != template["spec"]
-                    || pod["metadata"]["labels"]["app"] == name
-                        && pod["metadata"]["annotations"] != template["metadata"]["annotations"]
+                let is_current = pod["spec"] == template["spec"]
+                    && pod["metadata"]["annotations"] == template["metadata"]["annotations"];
+                pod["metadata"]["labels"]["app"] == name && !is_current
             };
             let mut old: Vec<String> = inner
                 .pods

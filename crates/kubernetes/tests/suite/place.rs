@@ -249,7 +249,11 @@ pub fn ask(address: SocketAddr) -> Option<String> {
     answer.starts_with("HTTP/1.1 200").then_some(version)
 }
 
-/// A client without pause.
+/// Between two requests of a client. Each has a connection of its own, whose port the system keeps for a
+/// minute: without a pause, all tests of the machine would soon have none.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A client that goes on and on.
 pub struct Load {
     stop: Arc<AtomicBool>,
     counts: Arc<[AtomicU64; 2]>,
@@ -263,6 +267,7 @@ impl Load {
         let thread = std::thread::spawn(move || {
             while !ended.load(SeqCst) {
                 counted[usize::from(ask(address).is_none())].fetch_add(1, SeqCst);
+                std::thread::park_timeout(PAUSE);
             }
         });
         Self {
