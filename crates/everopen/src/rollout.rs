@@ -181,7 +181,7 @@ pub fn run(args: &Arguments) -> Result<()> {
             }
         }
         What::Pause { service } => {
-            let id = execute::pause(root, service)?;
+            let id = execute::pause(root, service, &by)?;
             say!(
                 "rollout {id} waits before its next step; `everopen rollout resume {service}` lets it go on"
             );
@@ -190,7 +190,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         What::Resume { service } => {
             if let Some(id) = running(root, service)? {
                 // Its controller waits, and sees that the pause has ended.
-                let _ = std::fs::remove_file(root.join(service).join(&id).join("pause"));
+                execute::unpause(root, service, &id, &by)?;
                 say!("rollout {id} goes on");
                 return Ok(());
             }
@@ -369,6 +369,8 @@ fn tell(line: &Line, count: usize) {
         Entry::Begun { step, text } => say!("{}  {text} ...", of(*step)),
         Entry::Done { step, evidence } => say!("{}  done: {evidence}", of(*step)),
         Entry::Failed { step, reason } => say!("{}  FAILED: {reason}", of(*step)),
+        Entry::Paused { who, why } => say!("paused by {who}: {why:?}"),
+        Entry::Resumed { who, why } => say!("resumed by {who}: {why:?}"),
         Entry::Undoing { text } => say!("back   {text}"),
         Entry::Ended { .. } => {}
     }
@@ -535,6 +537,8 @@ fn history(root: &Path, service: &str, steps: bool) -> Result<()> {
             let at = line.at_ms - first;
             match &line.entry {
                 Entry::Opened { who, why } => say!("    {at:>8} ms  {who}: {why:?}"),
+                Entry::Paused { who, why } => say!("    {at:>8} ms  paused by {who}: {why:?}"),
+                Entry::Resumed { who, why } => say!("    {at:>8} ms  resumed by {who}: {why:?}"),
                 Entry::Failed { reason, .. } => say!("    {at:>8} ms  failed: {reason}"),
                 Entry::Begun { text, .. } if steps => say!("    {at:>8} ms  {text}"),
                 Entry::Done { evidence, .. } if steps => say!("    {at:>8} ms    {evidence}"),

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 struct Seen {
     stop: AtomicBool,
+    /// Connections that were to end after an answer.
+    closes: AtomicU64,
     requests: AtomicU64,
     failed: Mutex<Vec<String>>,
     acknowledged: Mutex<Vec<String>>,
@@ -37,9 +39,35 @@ impl Seen {
     fn orders(&self) -> usize {
         self.acknowledged.lock().unwrap().len()
     }
+
+    /// Lets traders go on until there were enough requests, none of which may have failed. How many.
+    #[track_caller]
+    fn end_without_failure(&self, traders: Vec<std::thread::JoinHandle<()>>) -> u64 {
+        let deadline = Instant::now() + 5 * PATIENCE;
+        while self.requests.load(Relaxed) < REQUESTS
+            && self.failed.lock().unwrap().is_empty()
+            && Instant::now() < deadline
+        {
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        self.stop.store(true, Relaxed);
+        for trader in traders {
+            trader.join().expect("a trader");
+        }
+        let failed = self.failed.lock().unwrap();
+        let requests = self.requests.load(Relaxed);
+        assert!(
+            failed.is_empty(),
+            "{} of {requests} failed: {:?}",
+            failed.len(),
+            &failed[..failed.len().min(5)]
+        );
+        assert!(requests >= REQUESTS, "only {requests} requests");
+        requests
+    }
 }
 
-/// Trades over one connection, which nobody may close: places, sees, cancels, and looks at the market. A
+/// Trades over one connection, or another when it is told to: places, sees, cancels, and looks at the market. A
 /// failure is whatever is not the answer that it should be.
 fn trade(venue: &Venue, name: &str, seen: &Seen) {
     let mut client = match Client::connect(venue) {
@@ -48,6 +76,7 @@ fn trade(venue: &Venue, name: &str, seen: &Seen) {
     };
     for number in 0u64.. {
         if seen.stop.load(Relaxed) {
+            seen.closes.fetch_add(client.closes.into(), Relaxed);
             return;
         }
         let id = format!("{name}-{number}");
@@ -260,26 +289,8 @@ fn the_gateway_goes_forth_and_back_and_forth_while_clients_trade() {
     rollout(&dir, &["apply", next.to_str().expect("UTF-8")]);
     more(50);
 
-    let deadline = Instant::now() + 5 * PATIENCE;
-    while seen.requests.load(Relaxed) < REQUESTS
-        && seen.failed.lock().unwrap().is_empty()
-        && Instant::now() < deadline
-    {
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
-    seen.stop.store(true, Relaxed);
-    for trader in traders {
-        trader.join().expect("a trader");
-    }
-    let failed = seen.failed.lock().unwrap();
-    let requests = seen.requests.load(Relaxed);
-    assert!(
-        failed.is_empty(),
-        "{} of {requests} failed: {:?}",
-        failed.len(),
-        &failed[..failed.len().min(5)]
-    );
-    assert!(requests >= REQUESTS, "only {requests} requests");
+    let requests = seen.end_without_failure(traders);
+    assert_eq!(seen.closes.load(Relaxed), 0, "connections end at the edge");
 
     let orders = seen.acknowledged.lock().unwrap();
     let progress = || {
@@ -317,4 +328,60 @@ fn the_gateway_goes_forth_and_back_and_forth_while_clients_trade() {
         orders.len()
     );
     same_everywhere(&dir);
+}
+
+#[test]
+fn a_release_replaces_replicas_gateway_and_edge_and_no_request_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("data");
+    let earlier = folder.path().join("everopen");
+    fs::copy(env!("CARGO_BIN_EXE_everopen"), &earlier).expect("copy the program");
+    let arguments = ["--public-rate", "1000000", "--replicas", "3"];
+    let old = Venue::spawn(
+        std::process::Command::new(&earlier),
+        &dir,
+        &arguments,
+        &folder.path().join("earlier.txt"),
+        |_| dir.clone(),
+    )
+    .expect("start the earlier release");
+    let old = Arc::new(old);
+    let before = old.processes();
+    let edge = gateway(&old, "edge").expect("an edge");
+    let seen = Arc::new(Seen::default());
+    let traders: Vec<_> = (0..4)
+        .map(|at| {
+            let (venue, seen) = (Arc::clone(&old), Arc::clone(&seen));
+            std::thread::spawn(move || trade(&venue, &format!("t{at}"), &seen))
+        })
+        .collect();
+    let more = |count: usize| {
+        let so_far = seen.orders();
+        until("trading goes on", || {
+            let is_wrong = !seen.failed.lock().unwrap().is_empty();
+            (is_wrong || seen.orders() >= so_far + count).then_some(())
+        });
+    };
+    more(50);
+    let again = [&["--take-over"], &arguments[..]].concat();
+    let venue = Venue::start_untied(&dir, &again).expect("take over");
+    until("every process is another one", || {
+        let is_new = |pid: u32| before.iter().all(|old| old.pid != pid);
+        let mut now = venue.processes();
+        now.retain(|process| process.role != "standby");
+        let is_wrong = !seen.failed.lock().unwrap().is_empty();
+        let all_new = now.len() == 6 && now.iter().all(|process| is_new(process.pid));
+        (is_wrong || all_new).then_some(())
+    });
+    let requests = seen.end_without_failure(traders);
+    assert_ne!(gateway(&venue, "edge"), Some(edge));
+    assert!(
+        seen.closes.load(Relaxed) > 0,
+        "the old edge told its clients"
+    );
+    println!("{requests} requests, 0 failed");
+    same_everywhere(&dir);
+    let old = Arc::into_inner(old).expect("nobody else uses it");
+    assert!(old.was_taken_over().expect("the earlier supervisor"));
+    assert!(venue.stop().expect("stop"));
 }

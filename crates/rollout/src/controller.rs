@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::cluster::Cluster;
-use crate::execute::{Ended, Fault, Site, io_fault};
+use crate::execute::{By, Ended, Fault, Site, io_fault};
 use crate::journal::{Entry, Journal, Line, Outcome};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -133,7 +133,7 @@ impl<'a> Controller<'a> {
         });
         let first = done.max().unwrap_or(0);
         for step in first..self.plan.steps.len() {
-            self.wait_while_paused().await;
+            self.wait_while_paused().await?;
             let what = self.plan.steps[step].clone();
             self.note(Entry::Begun {
                 step,
@@ -191,10 +191,19 @@ impl<'a> Controller<'a> {
         }
     }
 
-    pub(crate) async fn wait_while_paused(&self) {
-        while self.path.join("pause").exists() {
+    pub(crate) async fn wait_while_paused(&mut self) -> Result<(), Fault> {
+        let pause = self.path.join("pause");
+        let Ok(text) = std::fs::read(&pause) else {
+            return Ok(());
+        };
+        let By { who, why } = serde_json::from_slice(&text).unwrap_or_default();
+        self.note(Entry::Paused { who, why })?;
+        while pause.exists() {
             tokio::time::sleep(READY_LOOK).await;
         }
+        let text = std::fs::read(self.path.join("resumed")).unwrap_or_default();
+        let By { who, why } = serde_json::from_slice(&text).unwrap_or_default();
+        self.note(Entry::Resumed { who, why })
     }
 
     /// The last word, and what follows of it for the service.

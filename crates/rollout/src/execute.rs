@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use everopen_edge::admin::Client;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cluster::Cluster;
@@ -53,7 +54,7 @@ pub struct Ended {
 }
 
 /// Who does it, and why.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
     /// The system's user.
     pub who: String,
@@ -188,7 +189,7 @@ pub async fn resume(
         )));
     };
     // A controller that waits goes on by itself.
-    let _ = std::fs::remove_file(root.join(service).join(&id).join("pause"));
+    unpause(root, service, &id, site.by)?;
     let folder = io_fault("open the service's folder", Folder::open(root, service))?;
     let path = folder.rollout(&id);
     let text = io_fault("read the plan", std::fs::read(path.join("plan.json")))?;
@@ -205,14 +206,34 @@ pub async fn resume(
 ///
 /// # Errors
 /// None is under way.
-pub fn pause(root: &Path, service: &str) -> Result<String, Fault> {
+pub fn pause(root: &Path, service: &str, by: &By) -> Result<String, Fault> {
     let state = io_fault("read the service's state", Folder::peek(root, service))?;
     let id = state
         .under_way
         .ok_or_else(|| Fault::Refused(format!("no rollout of {service} is under way")))?;
     let path = root.join(service).join(&id).join("pause");
-    io_fault("write the pause", write(&path, b""))?;
+    let text = serde_json::to_vec(by).map_err(Into::into);
+    let text = io_fault("write the pause", text)?;
+    io_fault("write the pause", write(&path, &text))?;
     Ok(id)
+}
+
+/// Ends the pause of a rollout whose controller waits, if there is one.
+///
+/// # Errors
+/// The word of it can't be written.
+pub fn unpause(root: &Path, service: &str, id: &str, by: &By) -> Result<(), Fault> {
+    let folder = root.join(service).join(id);
+    if !folder.join("pause").exists() {
+        return Ok(());
+    }
+    let text = serde_json::to_vec(by).map_err(Into::into);
+    let text = io_fault("write that it goes on", text)?;
+    io_fault(
+        "write that it goes on",
+        write(&folder.join("resumed"), &text),
+    )?;
+    io_fault("end the pause", std::fs::remove_file(folder.join("pause")))
 }
 
 /// Says whether a rollout that waits at a gate may go on. With a name, only at that gate. Which gate it was.

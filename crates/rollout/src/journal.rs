@@ -43,6 +43,20 @@ pub enum Entry {
         /// Why.
         reason: String,
     },
+    /// Somebody lets it wait before what comes next.
+    Paused {
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody lets it go on.
+    Resumed {
+        /// Who.
+        who: String,
+        /// Why.
+        why: String,
+    },
     /// What was done is being taken back.
     Undoing {
         /// In words.

@@ -49,7 +49,9 @@ impl Controller<'_> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::sleep(left.min(LOOK)).await;
-            self.wait_while_paused().await;
+            self.wait_while_paused()
+                .await
+                .map_err(|fault| fault.to_string())?;
             // Its processes, the probes, and what it counts itself.
             let (old, _) = self.watch(&begun).await?;
             let Some(seen) = self.seen()? else {

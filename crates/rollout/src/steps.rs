@@ -217,7 +217,9 @@ impl Controller<'_> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::sleep(left.min(LOOK)).await;
-            self.wait_while_paused().await;
+            self.wait_while_paused()
+                .await
+                .map_err(|fault| fault.to_string())?;
             let (old, new) = self.watch(&begun).await?;
             if Instant::now() >= deadline {
                 let p99 = new.latency.percentile(99.0).unwrap_or(0);

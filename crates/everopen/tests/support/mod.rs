@@ -232,6 +232,9 @@ pub struct Client {
     key: String,
     secret: Vec<u8>,
     passphrase: String,
+    /// How often it was told that its connection ends, and made another.
+    pub closes: u32,
+    is_closed: bool,
 }
 
 impl Client {
@@ -249,11 +252,19 @@ impl Client {
                 .decode(venue.text("secret"))
                 .map_err(io::Error::other)?,
             passphrase: venue.text("passphrase"),
+            closes: 0,
+            is_closed: false,
         })
     }
 
     /// A signed request; its status and its JSON.
     pub fn call(&mut self, method: &str, path: &str, body: &str) -> io::Result<(u16, Value)> {
+        if self.is_closed {
+            let stream = TcpStream::connect(&self.host)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            (self.stream, self.is_closed) = (BufReader::new(stream), false);
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -281,6 +292,10 @@ impl Client {
             let header = line.trim_end().to_ascii_lowercase();
             if header.is_empty() {
                 break;
+            }
+            if header == "connection: close" {
+                self.is_closed = true;
+                self.closes += 1;
             }
             if let Some(value) = header.strip_prefix("content-length:") {
                 length = value.trim().parse().map_err(io::Error::other)?;

@@ -120,7 +120,11 @@ fn a_paused_rollout_waits_before_its_next_step() {
         });
         let mut pause = |line: &journal::Line| {
             if matches!(line.entry, Entry::Opened { .. }) {
-                execute::pause(root, SERVICE).expect("paused");
+                let by = By {
+                    who: "ada".into(),
+                    why: "lunch".into(),
+                };
+                execute::pause(root, SERVICE, &by).expect("paused");
                 tell.send(()).expect("somebody waits");
             }
         };
@@ -130,5 +134,15 @@ fn a_paused_rollout_waits_before_its_next_step() {
             .block_on(async { execute::apply(&site(root, &by), plan, &mut pause).await });
         assert_eq!(applied.expect("applied").outcome, Outcome::New);
     });
+    let paused = place.journal().into_iter().find_map(|entry| match entry {
+        Entry::Paused { who, why } => Some((who, why)),
+        _ => None,
+    });
+    assert_eq!(paused, Some(("ada".into(), "lunch".into())));
+    let resumed = place
+        .journal()
+        .iter()
+        .any(|entry| matches!(entry, Entry::Resumed { .. }));
+    assert!(resumed);
     place.only("1");
 }

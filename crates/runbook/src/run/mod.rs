@@ -122,14 +122,7 @@ pub enum Outcome {
     TakenBack,
 }
 
-/// Who does it, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct By {
-    /// The system's user.
-    pub who: String,
-    /// In their words.
-    pub why: String,
-}
+pub use everopen_rollout::execute::By;
 
 /// What a run was begun with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
