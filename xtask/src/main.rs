@@ -4,6 +4,7 @@ mod bench;
 mod docs;
 mod fuzz;
 mod packages;
+mod postgres;
 mod process;
 mod python;
 mod report;

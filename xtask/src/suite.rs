@@ -2,7 +2,7 @@
 
 use crate::process::{self, Finished};
 use crate::report::{Outcome, Report, Totals};
-use crate::{docs, packages, python, tidy, workspace};
+use crate::{docs, packages, postgres, python, tidy, workspace};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::PathBuf;
@@ -194,6 +194,7 @@ fn unit(options: &Options) -> Result<Outcome> {
     }
     python::ensure()?;
     packages::ensure(&packages::TLS_CLIENTS)?;
+    postgres::ensure()?;
     let mut command = workspace::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])?;
     lengthen(&mut command, options);
     counted(command.args(&options.rest))

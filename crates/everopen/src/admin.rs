@@ -11,7 +11,7 @@ mod show;
 
 pub use client::perform;
 pub use execute::Operator;
-pub use server::serve;
+pub use server::{Operators, serve};
 
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};

@@ -115,6 +115,13 @@ const ROOMS: &[Room] = &[
         may: &["edge"],
         outside: None,
     },
+    // Shares the journal and the locks of rollouts; no other room speaks to databases.
+    Room {
+        name: "database",
+        floor: 5,
+        may: &["edge", "rollout"],
+        outside: None,
+    },
     // A leaf: what is behind rollout's port to clusters, with a large crate that nothing else needs.
     Room {
         name: "kubernetes",
@@ -163,6 +170,7 @@ const ROOMS: &[Room] = &[
             "rollout",
             "runbook",
             "kubernetes",
+            "database",
             "gateway",
         ],
         outside: None,

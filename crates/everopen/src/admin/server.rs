@@ -7,10 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use everopen_client::Refusal;
 use serde_json::{Value, json};
 
 use super::{Action, Operator};
@@ -29,17 +30,42 @@ pub(super) fn socket_path(dir: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/admin.sock", dir.as_raw_fd()))
 }
 
+/// How long requests that are under way may take when the gateway ends, and between two looks.
+const ENDING: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Between two looks whether somebody still answers on the socket.
 const RETAKE: Duration = Duration::from_millis(250);
+
+/// The requests of operators that are under way.
+#[derive(Clone, Debug, Default)]
+pub struct Operators {
+    busy: Arc<AtomicUsize>,
+    is_ending: Arc<AtomicBool>,
+}
+
+impl Operators {
+    /// Lets those under way come to their end, for some time; those that come now are told to come again,
+    /// since nothing of theirs was submitted.
+    pub fn end(&self) {
+        self.is_ending.store(true, Ordering::Release);
+        let deadline = Instant::now() + ENDING;
+        while self.busy.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
 
 /// Listens until the process ends. The gateway that came last has the socket; when it has ended, one that
 /// is still there takes it again.
 ///
 /// # Errors
 /// When the socket can't be made.
-pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
+pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<Operators> {
     let directory = File::open(dir).with_context(|| format!("open {}", dir.display()))?;
-    listen(dir, &directory, &operator)?;
+    let operators = Operators::default();
+    let under_way = operators.clone();
+    listen(dir, &directory, &operator, &operators)?;
     let dir = dir.to_path_buf();
     let work = move || {
         loop {
@@ -51,7 +77,11 @@ pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
                     ErrorKind::NotFound | ErrorKind::ConnectionRefused
                 ),
             };
-            if is_dead && let Err(error) = listen(&dir, &directory, &operator) {
+            let is_ending = operators.is_ending.load(Ordering::Acquire);
+            if is_dead
+                && !is_ending
+                && let Err(error) = listen(&dir, &directory, &operator, &operators)
+            {
                 tracing::warn!(error = format!("{error:#}"), "nobody has the admin socket");
             }
         }
@@ -60,23 +90,28 @@ pub fn serve(dir: &Path, operator: Arc<Operator>) -> Result<()> {
         .name("everopen-retake".into())
         .spawn(work)
         .context("start the admin thread")?;
-    Ok(())
+    Ok(under_way)
 }
 
-fn listen(dir: &Path, directory: &File, operator: &Arc<Operator>) -> Result<()> {
+fn listen(
+    dir: &Path,
+    directory: &File,
+    operator: &Arc<Operator>,
+    operators: &Operators,
+) -> Result<()> {
     let operator = Arc::clone(operator);
     let path = socket_path(directory);
     let _ = std::fs::remove_file(dir.join("admin.sock"));
     let listener = UnixListener::bind(&path).context("listen on the admin socket")?;
     std::fs::set_permissions(dir.join("admin.sock"), PermissionsExt::from_mode(0o600))
         .context("close the admin socket to others")?;
-    let busy = Arc::new(AtomicUsize::new(0));
+    let operators = operators.clone();
     let work = move || {
         for stream in listener.incoming() {
-            let (operator, busy) = (Arc::clone(&operator), Arc::clone(&busy));
+            let (operator, operators) = (Arc::clone(&operator), operators.clone());
             let begun = stream
                 .context("accept")
-                .and_then(|stream| begin(operator, busy, stream));
+                .and_then(|stream| begin(operator, operators, stream));
             if let Err(error) = begun {
                 tracing::warn!(error = format!("{error:#}"), "admin request failed");
             }
@@ -90,7 +125,8 @@ fn listen(dir: &Path, directory: &File, operator: &Arc<Operator>) -> Result<()> 
 }
 
 /// Answers on a thread of its own: a request that waits for a leader keeps nobody else waiting.
-fn begin(operator: Arc<Operator>, busy: Arc<AtomicUsize>, stream: UnixStream) -> Result<()> {
+fn begin(operator: Arc<Operator>, operators: Operators, stream: UnixStream) -> Result<()> {
+    let busy = operators.busy;
     if busy.fetch_add(1, Ordering::AcqRel) >= REQUESTS_MAX {
         busy.fetch_sub(1, Ordering::AcqRel);
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -99,6 +135,14 @@ fn begin(operator: Arc<Operator>, busy: Arc<AtomicUsize>, stream: UnixStream) ->
             "{}",
             json!({ "error": "too many requests at once" })
         )?;
+        return Ok(());
+    }
+    // Counted first: whoever ends this waits for all that did not see that.
+    if operators.is_ending.load(Ordering::Acquire) {
+        busy.fetch_sub(1, Ordering::AcqRel);
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let again = Refusal::Stopped.to_string();
+        writeln!(&stream, "{}", json!({ "error": again }))?;
         return Ok(());
     }
     let counted = Arc::clone(&busy);

@@ -80,7 +80,7 @@ pub fn run(args: &cli::GatewayProcess) -> Result<()> {
     let gateway = make_gateway(&file, &shared, &feed)?;
     move_on_when_told(&runtime, gateway.feed())?;
     let market = Arc::new(Mutex::new(None));
-    serve_operators(&file, &shared, &listener)?;
+    let operators = serve_operators(&file, &shared, &listener)?;
     let prepared = {
         let (shared, market) = (shared.clone(), Arc::clone(&market));
         let wanted = file.gateway.market.map(|market| (market, file.keys()));
@@ -110,6 +110,7 @@ pub fn run(args: &cli::GatewayProcess) -> Result<()> {
             .context("serve")
     });
     stop.store(true, Release);
+    operators.end();
     // Whoever still waits for the cluster is answered now.
     shared.client.stop();
     let _ = prepared.join();
@@ -234,7 +235,11 @@ fn make_gateway(file: &GatewayFile, shared: &Shared, feed: &FeedSlot) -> Result<
     Ok(gateway)
 }
 
-fn serve_operators(file: &GatewayFile, shared: &Shared, listener: &TcpListener) -> Result<()> {
+fn serve_operators(
+    file: &GatewayFile,
+    shared: &Shared,
+    listener: &TcpListener,
+) -> Result<admin::Operators> {
     let demo = demo::key(&shared.keys)?;
     let address = listener
         .local_addr()

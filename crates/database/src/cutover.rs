@@ -1,0 +1,268 @@
+//! The moment in which clients are held.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::file::Database;
+use crate::pooler::Console;
+use crate::proof::Proof;
+use crate::server::{Server, Side, literal};
+
+/// Between two looks whether the barrier has come out on the other side.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long a pooler is asked again that must be told where to lead.
+const INSIST: Duration = Duration::from_secs(30);
+
+/// The side that serves, and the one that is to.
+pub(crate) struct Cutover<'a> {
+    pub database: &'a Database,
+    pub from: &'a Server,
+    pub to: &'a Server,
+}
+
+/// Clients are held, the side that served takes no writes, and the other has all of its rows.
+pub(crate) struct Held {
+    consoles: Vec<Console>,
+    began: Instant,
+    /// Sessions that had gone around the poolers, and were ended.
+    pub strays: Vec<String>,
+    pub told: String,
+    pub proof: Proof,
+}
+
+/// Sets or lifts the fence of a side: new sessions read only.
+pub(crate) async fn fence(server: &Server, is_up: bool) -> Result<(), String> {
+    let name = server
+        .value("SELECT quote_ident(current_database())")
+        .await?;
+    let how = if is_up {
+        "SET default_transaction_read_only = on"
+    } else {
+        "RESET default_transaction_read_only"
+    };
+    server.run(&format!("ALTER DATABASE {name} {how}")).await
+}
+
+impl Cutover<'_> {
+    /// Holds clients within the budget, as often as it takes. When it fails everything is as before.
+    pub async fn hold(&self) -> Result<Held, String> {
+        let mut last = String::new();
+        for attempt in 1..=self.database.attempts {
+            if attempt > 1 {
+                tokio::time::sleep(Duration::from_millis(self.database.retry_ms)).await;
+            }
+            let long = self.long_transactions().await?;
+            if !long.is_empty() {
+                last = format!(
+                    "transactions are open that would have to be waited for: {}",
+                    long.join(", ")
+                );
+                tracing::info!(attempt, last, "the cutover is put off");
+                continue;
+            }
+            match self.try_hold().await {
+                Ok(held) => return Ok(held),
+                Err(error) => {
+                    tracing::info!(attempt, error, "the cutover is put off");
+                    self.release().await?;
+                    last = error;
+                }
+            }
+        }
+        let ms = self.database.pause_ms;
+        let attempts = self.database.attempts;
+        Err(format!(
+            "clients could not be held for {ms} ms or less in {attempts} tries; nothing has changed. The last: {last}"
+        ))
+    }
+
+    /// Those that have been open for so long that they will hardly end within the budget.
+    async fn long_transactions(&self) -> Result<Vec<String>, String> {
+        let ms = self.database.pause_ms / 2;
+        self.from
+            .column(&format!(
+                "SELECT 'process ' || pid || ' for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
+            ))
+            .await
+    }
+
+    async fn try_hold(&self) -> Result<Held, String> {
+        let mut consoles = Vec::new();
+        for pooler in &self.database.poolers {
+            consoles.push(Console::open(pooler).await?);
+        }
+        let proof = Proof::connect(self.from, self.to).await?;
+        let began = Instant::now();
+        let budget = Duration::from_millis(self.database.pause_ms);
+        let left = || budget.saturating_sub(began.elapsed());
+        let mut told = String::new();
+        let mut mark = began;
+        let mut note = |what: &str| {
+            told += &format!("{what} {:.0} ms, ", mark.elapsed().as_secs_f64() * 1_000.0);
+            mark = Instant::now();
+        };
+        // All of them, and only then anything else.
+        let paused = join_all(consoles.iter().map(|console| console.pause(budget))).await;
+        paused.into_iter().collect::<Result<Vec<()>, String>>()?;
+        note("pause");
+        fence(self.from, true).await?;
+        let strays = self.end_strays().await?;
+        note("fence");
+        self.barrier(began + budget).await?;
+        note("barrier");
+        self.copy_sequences().await?;
+        note("sequences");
+        // Where the way back begins: before the first write there, after the last that came from here.
+        let slot = self.from.side.stream();
+        self.to
+            .run(&format!(
+                "SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())"
+            ))
+            .await?;
+        fence(self.to, false).await?;
+        proof.keep().await?;
+        note("slot");
+        if left().is_zero() {
+            return Err(format!(
+                "{told}which is more than {} ms",
+                budget.as_millis()
+            ));
+        }
+        Ok(Held {
+            consoles,
+            began,
+            strays,
+            told,
+            proof,
+        })
+    }
+
+    /// The poolers have no connection here any more; who has one came another way, and a fence binds new
+    /// sessions only.
+    ///
+    /// Who they are is settled first: a condition that ends sessions may be looked at before the others.
+    async fn end_strays(&self) -> Result<Vec<String>, String> {
+        self.from
+            .column(
+                "WITH strays AS MATERIALIZED (SELECT pid, coalesce(nullif(application_name, ''), 'process ' || pid) || ' of ' || usename AS name FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen') SELECT name FROM strays WHERE pg_terminate_backend(pid)",
+            )
+            .await
+    }
+
+    /// Writes a token on this side and waits until it comes out on the other: rows are applied in the order
+    /// of their commits, so all that were before it are there, too.
+    async fn barrier(&self, deadline: Instant) -> Result<(), String> {
+        let token = self.from.value("SELECT gen_random_uuid()").await?;
+        let token = literal(&token);
+        self.from
+            .run(&format!("INSERT INTO everopen.barrier VALUES ({token})"))
+            .await?;
+        let look = format!("SELECT 1 FROM everopen.barrier WHERE token = {token}");
+        while self.to.value(&look).await?.is_empty() {
+            if Instant::now() > deadline {
+                return Err("rows that were written before had not come over in time".into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    async fn copy_sequences(&self) -> Result<(), String> {
+        let set = self
+            .from
+            .column(
+                "SELECT format('SELECT setval(%L, %s, %L)', quote_ident(schemaname) || '.' || quote_ident(sequencename), coalesce(last_value, start_value), last_value IS NOT NULL) FROM pg_sequences WHERE schemaname <> 'everopen'",
+            )
+            .await?;
+        match set.is_empty() {
+            true => Ok(()),
+            false => self.to.run(&set.join("; ")).await,
+        }
+    }
+
+    /// Everything as before: clients go on where they were.
+    pub async fn release(&self) -> Result<(), String> {
+        // First the side that served takes writes again, then clients come.
+        fence(self.from, false).await?;
+        let fenced = fence(self.to, true).await;
+        let mut wrong = Vec::new();
+        for pooler in &self.database.poolers {
+            // One that is gone holds nobody.
+            let resumed = match Console::open(pooler).await {
+                Ok(console) => console.resume().await,
+                Err(error) => {
+                    tracing::warn!(error, "a pooler can't be told that clients go on");
+                    Ok(())
+                }
+            };
+            wrong.extend(resumed.err());
+        }
+        if let Err(error) = fenced {
+            tracing::warn!(error, "the side that was to serve is not fenced");
+        }
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => Err(wrong.join("; ")),
+        }
+    }
+}
+
+/// Sends clients on to the other side; there is no way but forward from here. How long they were held.
+pub(crate) async fn switch(
+    database: &Database,
+    held: Option<&Held>,
+    to: Side,
+) -> Result<String, String> {
+    for pooler in &database.poolers {
+        crate::pooler::set_line(pooler, to)?;
+    }
+    let mut late = Vec::new();
+    for (at, pooler) in database.poolers.iter().enumerate() {
+        let deadline = Instant::now() + INSIST;
+        let mut console = None;
+        loop {
+            let used = held
+                .map(|held| &held.consoles[at])
+                .filter(|_| console.is_none());
+            let led = match used.or(console.as_ref()) {
+                Some(console) => lead(console, to).await,
+                None => Err("no console is open".into()),
+            };
+            let Err(error) = led else { break };
+            tracing::warn!(error, "a pooler is told again");
+            if Instant::now() > deadline {
+                // It holds its clients, or is gone; when it comes back it reads where to lead.
+                late.push(error);
+                break;
+            }
+            console = Console::open(pooler).await.ok();
+            if console.is_none() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+    let mut told = match held {
+        Some(held) => format!(
+            "clients were held for {:.0} ms ({})",
+            held.began.elapsed().as_secs_f64() * 1_000.0,
+            held.told.trim_end_matches([',', ' '])
+        ),
+        None => "it was gone on with after it was cut off".to_string(),
+    };
+    if let Some(held) = held.filter(|held| !held.strays.is_empty()) {
+        told += &format!(
+            "; sessions that had gone around the poolers were ended: {}",
+            held.strays.join(", ")
+        );
+    }
+    if !late.is_empty() {
+        told += &format!("; POOLERS THAT COULD NOT BE TOLD: {}", late.join(", "));
+    }
+    Ok(told)
+}
+
+async fn lead(console: &Console, to: Side) -> Result<(), String> {
+    console.lead_to(to).await?;
+    console.resume().await
+}

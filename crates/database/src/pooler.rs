@@ -1,0 +1,92 @@
+//! PgBouncer: its admin console, and the file with the database's line.
+
+use std::time::Duration;
+
+use everopen_rollout::state::write;
+use tokio_postgres::{Client, Config};
+
+use crate::file::Pooler;
+use crate::server::{Side, connect, query};
+
+/// How long a command may take that waits for nobody.
+const ORDER: Duration = Duration::from_secs(5);
+
+/// An open admin console.
+pub(crate) struct Console {
+    client: Client,
+    pooler: Pooler,
+}
+
+impl Console {
+    pub async fn open(pooler: &Pooler) -> Result<Self, String> {
+        let config: Config = pooler
+            .admin
+            .parse()
+            .map_err(|error| format!("{}: {error}", pooler.admin))?;
+        let client = connect(&config, "pgbouncer").await?;
+        Ok(Self {
+            client,
+            pooler: pooler.clone(),
+        })
+    }
+
+    /// One command. `patience` is for all of it.
+    async fn order(&self, command: &str, patience: Duration) -> Result<Vec<Vec<String>>, String> {
+        let done = tokio::time::timeout(patience, query(&self.client, command)).await;
+        let done = done.map_err(|_| format!("not within {} ms", patience.as_millis()));
+        done.and_then(|done| done)
+            .map_err(|error| format!("pgbouncer: {command}: {error}"))
+    }
+
+    pub async fn show(&self, what: &str) -> Result<Vec<Vec<String>>, String> {
+        self.order(&format!("SHOW {what}"), ORDER).await
+    }
+
+    /// Holds clients: those that are in a transaction end it first.
+    pub async fn pause(&self, patience: Duration) -> Result<(), String> {
+        let command = format!("PAUSE {}", self.pooler.database);
+        self.order(&command, patience).await.map(drop)
+    }
+
+    /// Lets clients go on; one that holds nobody is left as it is.
+    pub async fn resume(&self) -> Result<(), String> {
+        match self
+            .order(&format!("RESUME {}", self.pooler.database), ORDER)
+            .await
+        {
+            Err(error) if error.contains("is not paused") => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Sends clients to a side from now on.
+    pub async fn lead_to(&self, side: Side) -> Result<(), String> {
+        set_line(&self.pooler, side)?;
+        self.order("RELOAD", ORDER).await?;
+        let reconnect = format!("RECONNECT {}", self.pooler.database);
+        self.order(&reconnect, ORDER).await.map(drop)
+    }
+}
+
+/// Writes the file with the database's line.
+pub(crate) fn set_line(pooler: &Pooler, side: Side) -> Result<(), String> {
+    let target = match side {
+        Side::Blue => &pooler.blue,
+        Side::Green => &pooler.green,
+    };
+    let text = format!("[databases]\n{} = {target}\n", pooler.database);
+    write(&pooler.file, text.as_bytes())
+        .map_err(|error| format!("write {}: {error}", pooler.file.display()))
+}
+
+/// Where a pooler's file leads.
+pub(crate) fn leads_to(pooler: &Pooler) -> Option<Side> {
+    let text = std::fs::read_to_string(&pooler.file).ok()?;
+    let line = |target: &str| format!("{} = {target}", pooler.database);
+    let has = |target: &str| text.lines().any(|read| read.trim() == line(target));
+    match (has(&pooler.blue), has(&pooler.green)) {
+        (true, false) => Some(Side::Blue),
+        (false, true) => Some(Side::Green),
+        _ => None,
+    }
+}

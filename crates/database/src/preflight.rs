@@ -1,0 +1,367 @@
+//! What must be known before anything is begun, and what to do about it.
+
+use std::fmt;
+
+use crate::file::Database;
+use crate::pooler::{Console, leads_to};
+use crate::server::{Server, Side};
+use crate::stream::OTHERS;
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether nothing is begun as long as it is so.
+    pub blocks: bool,
+    /// What.
+    pub what: String,
+    /// What to do about it.
+    pub cure: &'static str,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.blocks { "BLOCKS" } else { "note" };
+        write!(f, "{word}: {}. {}", self.what, self.cure)
+    }
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, blocks: bool, what: String, cure: &'static str) {
+        self.0.push(Finding { blocks, what, cure });
+    }
+
+    /// One finding for everything that a query names.
+    fn list(&mut self, blocks: bool, what: &str, found: &[String], cure: &'static str) {
+        if found.is_empty() {
+            return;
+        }
+        let mut names: Vec<&str> = found.iter().take(10).map(String::as_str).collect();
+        if found.len() > names.len() {
+            names.push("…");
+        }
+        self.add(blocks, format!("{what}: {}", names.join(", ")), cure);
+    }
+}
+
+/// Looks at both sides and at the poolers.
+///
+/// # Errors
+/// One of them can't be asked.
+pub async fn look(database: &Database) -> Result<Vec<Finding>, String> {
+    let blue = Server::connect(Side::Blue, &database.blue).await?;
+    let green = Server::connect(Side::Green, &database.green).await?;
+    let mut findings = Findings::default();
+    on_blue(&blue, database, &mut findings).await?;
+    both(&blue, &green, &mut findings).await?;
+    poolers(database, &mut findings).await?;
+    Ok(findings.0)
+}
+
+async fn on_blue(
+    blue: &Server,
+    database: &Database,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    let name = "quote_ident(n.nspname) || '.' || quote_ident(c.relname)";
+    let of = |what: &str| {
+        format!(
+            "SELECT {name} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OTHERS} AND {what} ORDER BY 1"
+        )
+    };
+    let identity = of(
+        "c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND (c.relreplident = 'n' OR (c.relreplident = 'd' AND NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)))",
+    );
+    findings.list(
+        true,
+        "tables without a primary key or replica identity: an UPDATE or DELETE would fail on blue as soon as they are published",
+        &blue.column(&identity).await?,
+        "Give each a primary key, or ALTER TABLE … REPLICA IDENTITY FULL",
+    );
+    findings.list(
+        true,
+        "unlogged tables: their rows do not come over",
+        &blue
+            .column(&of("c.relkind = 'r' AND c.relpersistence = 'u'"))
+            .await?,
+        "ALTER TABLE … SET LOGGED, or drop them",
+    );
+    findings.list(
+        false,
+        "materialized views come over empty",
+        &blue.column(&of("c.relkind = 'm'")).await?,
+        "REFRESH them on green before the cutover",
+    );
+    findings.list(
+        true,
+        "foreign tables can't be published",
+        &blue.column(&of("c.relkind = 'f'")).await?,
+        "Make them on green by hand and drop them here, or move them to another database",
+    );
+    let objects = blue
+        .value("SELECT count(*) FROM pg_largeobject_metadata")
+        .await?;
+    if objects != "0" {
+        findings.add(
+            true,
+            format!("{objects} large objects: they do not come over"),
+            "Move them into bytea columns",
+        );
+    }
+    let prepared = blue
+        .column("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
+        .await?;
+    findings.list(
+        true,
+        "prepared transactions: they stay on blue",
+        &prepared,
+        "COMMIT PREPARED or ROLLBACK PREPARED",
+    );
+    let sequences = "SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename) || ' at ' || last_value FROM pg_sequences WHERE last_value > max_value - (max_value / 10) AND NOT cycle AND increment_by > 0";
+    findings.list(
+        false,
+        "sequences near their end",
+        &blue.column(sequences).await?,
+        "ALTER SEQUENCE … AS bigint",
+    );
+    let long = format!(
+        "SELECT pid || ' (' || usename || ', ' || round(extract(epoch FROM clock_timestamp() - xact_start)) || ' s)' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND clock_timestamp() - xact_start > interval '{} milliseconds'",
+        database.pause_ms
+    );
+    findings.list(
+        false,
+        "transactions that have been open for longer than clients may be held",
+        &blue.column(&long).await?,
+        "They are waited for and looked at again at the cutover, which is put off as long as there is one",
+    );
+    let locks = "SELECT DISTINCT 'process ' || pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    findings.list(
+        false,
+        "advisory locks are held",
+        &blue.column(locks).await?,
+        "They do not come over; whoever holds one for longer than a transaction must take it again",
+    );
+    let listens = "SELECT DISTINCT 'process ' || pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ILIKE 'listen %'";
+    findings.list(
+        false,
+        "sessions that LISTEN",
+        &blue.column(listens).await?,
+        "They do not come over: a listener must connect and LISTEN again",
+    );
+    Ok(())
+}
+
+async fn both(blue: &Server, green: &Server, findings: &mut Findings) -> Result<(), String> {
+    let setting = |name: &str| format!("SELECT setting FROM pg_settings WHERE name = '{name}'");
+    for server in [blue, green] {
+        let side = server.side.name();
+        if server.value(&setting("wal_level")).await? != "logical" {
+            findings.add(
+                true,
+                format!("wal_level of {side} is not logical: there is no stream from it"),
+                "ALTER SYSTEM SET wal_level = logical, and restart it",
+            );
+        }
+        for (limit, used) in [
+            (
+                "max_replication_slots",
+                "SELECT count(*) FROM pg_replication_slots",
+            ),
+            (
+                "max_wal_senders",
+                "SELECT count(*) FROM pg_stat_replication",
+            ),
+        ] {
+            let limit_is: i64 = server.value(&setting(limit)).await?.parse().unwrap_or(0);
+            let used: i64 = server.value(used).await?.parse().unwrap_or(0);
+            // One stream, and copies of tables while they last.
+            if limit_is - used < 3 {
+                findings.add(
+                    true,
+                    format!(
+                        "{limit} of {side}: {used} of {limit_is} are in use, and three are needed"
+                    ),
+                    "Raise it, and restart the server",
+                );
+            }
+        }
+        let may = server
+            .value("SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user")
+            .await?;
+        let owns = server
+            .value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            .await?;
+        if may != "t" || owns != "t" {
+            findings.add(
+                true,
+                format!("the user of {side} is no superuser"),
+                "Subscriptions, and tables of other owners, need one",
+            );
+        }
+    }
+    let version = "SELECT current_setting('server_version_num')::int / 10000";
+    let (old, new): (u32, u32) = (
+        blue.value(version).await?.parse().unwrap_or(0),
+        green.value(version).await?.parse().unwrap_or(0),
+    );
+    if old < 15 || new < old {
+        findings.add(
+            true,
+            format!("from PostgreSQL {old} to {new}: 15 and later are supported, and never an earlier one"),
+            "Choose a green of the same or a later major version",
+        );
+    }
+    let encoding =
+        "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()";
+    let (was, is) = (blue.value(encoding).await?, green.value(encoding).await?);
+    if was != is {
+        findings.add(
+            true,
+            format!("encoding {was} on blue, {is} on green"),
+            "Make green's database with the same encoding",
+        );
+    }
+    let collation =
+        "SELECT datcollate || '/' || datctype FROM pg_database WHERE datname = current_database()";
+    let (was, is) = (blue.value(collation).await?, green.value(collation).await?);
+    if was != is {
+        findings.add(
+            true,
+            format!("collation {was} on blue, {is} on green: rows would sort otherwise"),
+            "Make green's database with the same LC_COLLATE and LC_CTYPE",
+        );
+    }
+    let collation =
+        "SELECT coalesce(datcollversion, '') FROM pg_database WHERE datname = current_database()";
+    let (was, is) = (blue.value(collation).await?, green.value(collation).await?);
+    if was != is {
+        findings.add(
+            false,
+            format!("the collation's version is {was:?} on blue and {is:?} on green: texts may sort otherwise"),
+            "Look at ranges and unique indexes over text",
+        );
+    }
+    let extensions = blue
+        .column("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'")
+        .await?;
+    let available = green
+        .column("SELECT name FROM pg_available_extensions")
+        .await?;
+    let missing: Vec<String> = extensions
+        .into_iter()
+        .filter(|one| !available.contains(one))
+        .collect();
+    findings.list(
+        true,
+        "extensions that green's server does not have",
+        &missing,
+        "Install their packages there",
+    );
+    let roles = "SELECT rolname FROM pg_roles WHERE rolname NOT LIKE 'pg\\_%'";
+    let there = green.column(roles).await?;
+    let missing: Vec<String> = blue
+        .column(roles)
+        .await?
+        .into_iter()
+        .filter(|one| !there.contains(one))
+        .collect();
+    findings.list(
+        true,
+        "roles that green's server does not have: owners and grants would be lost",
+        &missing,
+        "pg_dumpall --roles-only from blue into green",
+    );
+    let sql = format!(
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND {OTHERS}"
+    );
+    findings.list(
+        true,
+        "green is not empty",
+        &green.column(&sql).await?,
+        "Make its database anew",
+    );
+    for server in [blue, green] {
+        let ours = server
+            .column("SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'everopen\\_to\\_%' UNION SELECT subname FROM pg_subscription WHERE subname LIKE 'everopen\\_to\\_%'")
+            .await?;
+        findings.list(
+            true,
+            "slots or subscriptions of an earlier rollout",
+            &ours,
+            "Finish or roll back that one first (`everopen rollout finish`)",
+        );
+    }
+    Ok(())
+}
+
+async fn poolers(database: &Database, findings: &mut Findings) -> Result<(), String> {
+    for pooler in &database.poolers {
+        let console = Console::open(pooler).await?;
+        let version = console.show("VERSION").await?;
+        let version = version
+            .first()
+            .and_then(|row| row.first())
+            .cloned()
+            .unwrap_or_default();
+        let databases = console.show("DATABASES").await?;
+        let ours = databases
+            .iter()
+            .find(|row| row.first() == Some(&pooler.database));
+        let Some(ours) = ours else {
+            findings.add(
+                true,
+                format!(
+                    "{version} at {} has no database {}",
+                    pooler.admin, pooler.database
+                ),
+                "Let its configuration include the file that is named here",
+            );
+            continue;
+        };
+        let config = console.show("CONFIG").await?;
+        let mode = config
+            .iter()
+            .find(|row| row.first().is_some_and(|key| key == "pool_mode"))
+            .and_then(|row| row.get(1).cloned())
+            .unwrap_or_default();
+        let is_session = ours.iter().any(|value| value == "session")
+            || mode == "session"
+                && !ours
+                    .iter()
+                    .any(|value| value == "transaction" || value == "statement");
+        if is_session {
+            findings.add(
+                true,
+                format!(
+                    "{} is pooled by session: it can be held only when every client has gone",
+                    pooler.database
+                ),
+                "pool_mode = transaction, if clients keep nothing in their sessions",
+            );
+        }
+        let number: Vec<u32> = version
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        if number < vec![1, 21] {
+            findings.add(
+                false,
+                format!("{version} does not carry prepared statements of the protocol in transaction mode"),
+                "Clients that use them fail with or without this; 1.22 and later carry them over",
+            );
+        }
+        if leads_to(pooler) != Some(Side::Blue) {
+            findings.add(
+                true,
+                format!(
+                    "{} does not lead to blue in the words of this file",
+                    pooler.file.display()
+                ),
+                "Write the line as it stands in `blue` of this pooler, and RELOAD it",
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Streams of rows from one side to the other: publications, slots and subscriptions.
+
+use std::time::{Duration, Instant};
+
+use crate::server::{Server, literal};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a slot may stay in use after who used it has gone.
+const RELEASE: Duration = Duration::from_secs(20);
+
+/// A table of the user's that holds rows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// Schema and name, quoted.
+    pub name: String,
+    /// Its columns that are stored, quoted, in order.
+    pub columns: Vec<String>,
+    /// Columns and their types, for people and to see whether they changed.
+    pub shape: String,
+}
+
+/// Schemas that are not the user's.
+pub(crate) const OTHERS: &str =
+    "n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'everopen')";
+
+/// All tables of a side, and the barrier.
+pub(crate) async fn tables(server: &Server) -> Result<Vec<Table>, String> {
+    let sql = format!(
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+                string_agg(quote_ident(a.attname), ',' ORDER BY a.attnum),
+                string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+         WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {OTHERS}
+         GROUP BY 1, c.oid ORDER BY 1"
+    );
+    let rows = server.rows(&sql).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Table {
+            name: row[0].clone(),
+            columns: row[1].split(',').map(str::to_string).collect(),
+            shape: row[2].clone(),
+        })
+        .collect())
+}
+
+/// What is ours on a side: a schema with the barrier, into which a token is written that must come out on
+/// the other side.
+pub(crate) async fn prepare(server: &Server) -> Result<(), String> {
+    server
+        .run(
+            "CREATE SCHEMA IF NOT EXISTS everopen;
+             CREATE TABLE IF NOT EXISTS everopen.barrier (token text PRIMARY KEY);",
+        )
+        .await
+}
+
+/// Publishes the rows of these tables towards the other side.
+pub(crate) async fn publish(from: &Server, tables: &[Table]) -> Result<(), String> {
+    let name = from.side.other().stream();
+    let mut all: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    all.push("everopen.barrier");
+    from.run(&format!(
+        "DROP PUBLICATION IF EXISTS {name}; CREATE PUBLICATION {name} FOR TABLE {}",
+        all.join(", ")
+    ))
+    .await
+}
+
+/// Makes a slot for a stream from here, which holds the log from now on.
+pub(crate) async fn make_slot(from: &Server) -> Result<(), String> {
+    drop_slot(from).await?;
+    let name = from.side.other().stream();
+    from.run(&format!(
+        "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"
+    ))
+    .await
+}
+
+/// Drops the slot of the stream from here; who used it may not have noticed yet that it is over.
+pub(crate) async fn drop_slot(from: &Server) -> Result<(), String> {
+    let name = from.side.other().stream();
+    let deadline = Instant::now() + RELEASE;
+    loop {
+        let dropped = from
+            .run(&format!(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}'"
+            ))
+            .await;
+        match dropped {
+            Err(error) if error.contains("55006") && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Begins to take what the other side publishes: with its rows so far, or from where its slot stands.
+pub(crate) async fn subscribe(to: &Server, from: &Server, with_copy: bool) -> Result<(), String> {
+    let name = to.side.stream();
+    let how = match with_copy {
+        true => "copy_data = true, create_slot = true",
+        false => "copy_data = false, create_slot = false",
+    };
+    to.run(&format!(
+        "CREATE SUBSCRIPTION {name} CONNECTION {} PUBLICATION {name} WITH ({how}, slot_name = '{name}')",
+        literal(&from.dsn)
+    ))
+    .await
+}
+
+/// Ends what a side takes from the other; the slot there is somebody else's business.
+pub(crate) async fn unsubscribe(to: &Server) -> Result<(), String> {
+    let name = to.side.stream();
+    let there = to
+        .value(&format!("SELECT 1 FROM pg_subscription WHERE subname = '{name}' AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"))
+        .await?;
+    if there.is_empty() {
+        return Ok(());
+    }
+    // Each on its own: they may not be in one transaction.
+    to.run(&format!("ALTER SUBSCRIPTION {name} DISABLE"))
+        .await?;
+    to.run(&format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"))
+        .await?;
+    to.run(&format!("DROP SUBSCRIPTION {name}")).await
+}
+
+/// Waits until every table is copied and rows come as they are written.
+pub(crate) async fn copied(to: &Server, patience: Duration) -> Result<String, String> {
+    let name = to.side.stream();
+    let began = Instant::now();
+    loop {
+        let state = to
+            .rows(&format!(
+                "SELECT count(*), count(*) FILTER (WHERE srsubstate = 'r') FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid WHERE s.subname = '{name}'"
+            ))
+            .await?;
+        let (all, ready) = (state[0][0].clone(), state[0][1].clone());
+        if all == ready && all != "0" {
+            return Ok(format!(
+                "{all} tables after {} ms",
+                began.elapsed().as_millis()
+            ));
+        }
+        if began.elapsed() > patience {
+            return Err(format!(
+                "{ready} of {all} tables within {} ms",
+                patience.as_millis()
+            ));
+        }
+        // Before 15 nobody counts errors; there the time limit is all.
+        let errors = to
+            .value(&format!(
+                "SELECT apply_error_count + sync_error_count FROM pg_stat_subscription_stats WHERE subname = '{name}'"
+            ))
+            .await
+            .unwrap_or_default();
+        if errors.parse::<u64>().is_ok_and(|errors| errors > 5) {
+            return Err(format!(
+                "rows can't be applied ({errors} errors; the log of {} says which)",
+                to.side.name()
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Drops all that is ours on a side.
+pub(crate) async fn clean(server: &Server) -> Result<(), String> {
+    unsubscribe(server).await?;
+    let name = server.side.other().stream();
+    server
+        .run(&format!("DROP PUBLICATION IF EXISTS {name}"))
+        .await
+}
