@@ -11,6 +11,8 @@ use crate::server::{Server, Side, literal};
 
 /// Between two looks whether the barrier has come out on the other side.
 const LOOK: Duration = Duration::from_millis(2);
+/// Bytes of log that the other side may be behind when clients are held.
+const BEHIND_MAX: i64 = 16 << 20;
 /// How long a pooler is asked again that must be told where to lead.
 const INSIST: Duration = Duration::from_secs(30);
 
@@ -61,6 +63,11 @@ impl Cutover<'_> {
                 tracing::info!(attempt, last, "the cutover is put off");
                 continue;
             }
+            if let Some(why) = self.does_not_follow().await? {
+                last = why;
+                tracing::info!(attempt, last, "the cutover is put off");
+                continue;
+            }
             match self.try_hold().await {
                 Ok(held) => return Ok(held),
                 Err(error) => {
@@ -85,6 +92,28 @@ impl Cutover<'_> {
                 "SELECT 'process ' || pid || ' for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
             ))
             .await
+    }
+
+    /// Why the other side would not have all rows in time; nobody is held to find that out.
+    async fn does_not_follow(&self) -> Result<Option<String>, String> {
+        let slot = self.to.side.stream();
+        let found = self
+            .from
+            .rows(&format!(
+                "SELECT active, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint FROM pg_replication_slots WHERE slot_name = '{slot}'"
+            ))
+            .await?;
+        let to = self.to.side.name();
+        Ok(match found.first() {
+            None => return Err(format!("the slot of the stream to {to} is gone")),
+            Some(row) if row[0] != "t" => {
+                Some(format!("{to} is not connected to its stream at the moment"))
+            }
+            Some(row) => {
+                let behind: i64 = row[1].parse().unwrap_or(i64::MAX);
+                (behind > BEHIND_MAX).then(|| format!("{to} is {behind} bytes of log behind"))
+            }
+        })
     }
 
     async fn try_hold(&self) -> Result<Held, String> {
@@ -140,13 +169,20 @@ impl Cutover<'_> {
 
     /// The poolers have no connection here any more; who has one came another way, and a fence binds new
     /// sessions only.
-    ///
-    /// Who they are is settled first: a condition that ends sessions may be looked at before the others.
     async fn end_strays(&self) -> Result<Vec<String>, String> {
+        const STRAYS: &str = "SELECT pid, coalesce(nullif(application_name, ''), 'process ' || pid) || ' of ' || usename AS name FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen'";
+        // What a pooler has let go may take a moment to end.
+        for _ in 0..5 {
+            if self.from.rows(STRAYS).await?.is_empty() {
+                return Ok(Vec::new());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        // Who they are is settled first: a condition that ends sessions may be looked at before others.
         self.from
-            .column(
-                "WITH strays AS MATERIALIZED (SELECT pid, coalesce(nullif(application_name, ''), 'process ' || pid) || ' of ' || usename AS name FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen') SELECT name FROM strays WHERE pg_terminate_backend(pid)",
-            )
+            .column(&format!(
+                "WITH strays AS MATERIALIZED ({STRAYS}) SELECT name FROM strays WHERE pg_terminate_backend(pid)"
+            ))
             .await
     }
 

@@ -577,7 +577,8 @@ impl<'a> Controller<'a> {
                         stream::copied(to, Duration::from_millis(database.copy_ms)).await
                     }
                     Step::WayBack => {
-                        stream::publish(to, &tables).await?;
+                        let both = stream::common(&tables, &stream::tables(to).await?);
+                        stream::publish(to, &both).await?;
                         stream::make_slot(to).await?;
                         Ok(format!("slot {} on {}", from.side.stream(), to.side.name()))
                     }
@@ -600,7 +601,10 @@ impl<'a> Controller<'a> {
                     Step::Switch => switch(&database, held.as_ref(), to.side).await,
                     Step::Turn => turn(from, to).await,
                     Step::Proof => match held.take() {
-                        Some(held) => held.proof.compare(&tables).await,
+                        Some(held) => {
+                            let both = stream::common(&tables, &stream::tables(to).await?);
+                            held.proof.compare(&both).await
+                        }
                         None => {
                             Ok("not taken, since it was cut off while clients were held".into())
                         }
@@ -759,6 +763,7 @@ impl<'a> Controller<'a> {
         if self.plan.steps.contains(&Step::Copy) {
             match &other {
                 Ok(other) => {
+                    fence(other, false).await.map_err(stuck)?;
                     clean(other).await.map_err(stuck)?;
                     stream::drop_slot(other).await.map_err(stuck)?;
                 }

@@ -57,11 +57,36 @@ pub(crate) async fn prepare(server: &Server) -> Result<(), String> {
         .await
 }
 
-/// Publishes the rows of these tables towards the other side.
+/// What both sides have: tables, and of each the columns. A change may have added some on one side.
+pub(crate) fn common(one: &[Table], other: &[Table]) -> Vec<Table> {
+    let of = |table: &Table| {
+        let there = other.iter().find(|there| there.name == table.name)?;
+        let mut table = table.clone();
+        table
+            .columns
+            .retain(|column| there.columns.contains(column));
+        Some(table)
+    };
+    one.iter().filter_map(of).collect()
+}
+
+/// Publishes these tables towards the other side: only the columns that both have.
 pub(crate) async fn publish(from: &Server, tables: &[Table]) -> Result<(), String> {
     let name = from.side.other().stream();
-    let mut all: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-    all.push("everopen.barrier");
+    let own = self::tables(from).await?;
+    let mut all: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            let is_whole = own
+                .iter()
+                .any(|own| own.name == table.name && own.columns.len() == table.columns.len());
+            match is_whole {
+                true => table.name.clone(),
+                false => format!("{} ({})", table.name, table.columns.join(", ")),
+            }
+        })
+        .collect();
+    all.push("everopen.barrier".into());
     from.run(&format!(
         "DROP PUBLICATION IF EXISTS {name}; CREATE PUBLICATION {name} FOR TABLE {}",
         all.join(", ")

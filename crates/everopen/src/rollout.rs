@@ -1,5 +1,7 @@
 //! `everopen rollout`: plans, progress and history on the terminal.
 
+mod database;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,12 +43,12 @@ enum What {
     Schema,
     /// Show what would be done, and do nothing
     Plan {
-        /// The version's file
+        /// The file of a version, or of a database
         file: PathBuf,
     },
     /// Do it
     Apply {
-        /// The version's file
+        /// The file of a version, or of a database
         file: PathBuf,
     },
     /// Show what is in service, what can be gone back to, and what is under way
@@ -113,6 +115,17 @@ enum What {
         /// The service
         service: String,
     },
+    /// End the way back of a database: what serves, serves alone
+    Finish {
+        /// The database
+        database: String,
+    },
+    /// Wait beside a controller that holds clients of a database, and act if it dies
+    #[command(hide = true)]
+    Guard {
+        /// The database
+        database: String,
+    },
     /// Show what was done, by whom, and why
     History {
         /// The service
@@ -150,12 +163,16 @@ pub fn run(args: &Arguments) -> Result<()> {
             say!("{:#}", File::schema());
             Ok(())
         }
+        What::Plan { file } if database::is_one(file) => database::plan(&runtime, file),
         What::Plan { file } => {
             let plan = make(root, file)?;
             show(&plan);
             say!();
             say!("Nothing has changed. `everopen rollout apply` does this.");
             Ok(())
+        }
+        What::Apply { file } if database::is_one(file) => {
+            database::apply(&runtime, root, file, &by)
         }
         What::Apply { file } => {
             let plan = make(root, file)?;
@@ -168,6 +185,9 @@ pub fn run(args: &Arguments) -> Result<()> {
         What::GameDay { file } => {
             let file = File::read(file)?;
             runtime.block_on(game_day(&site, &file))
+        }
+        What::Status { service, .. } if database::knows(root, service)? => {
+            database::status(&runtime, root, service)
         }
         What::Status {
             service,
@@ -187,6 +207,11 @@ pub fn run(args: &Arguments) -> Result<()> {
             );
             Ok(())
         }
+        What::Resume { service } if database::knows(root, service)? => {
+            database::resume(&runtime, root, service, &by)
+        }
+        What::Finish { database } => database::finish(&runtime, root, database, &by),
+        What::Guard { database } => database::watch_over(&runtime, root, database, &by),
         What::Resume { service } => {
             if let Some(id) = running(root, service)? {
                 // Its controller waits, and sees that the pause has ended.
@@ -223,6 +248,9 @@ pub fn run(args: &Arguments) -> Result<()> {
                 false => say!("gate {gate} is refused; the rollout comes back"),
             }
             Ok(())
+        }
+        What::Rollback { service } if database::knows(root, service)? => {
+            database::turn_back(&runtime, root, service, &by)
         }
         What::Rollback { service } => {
             let mut tell = |line: &Line| tell(line, 0);

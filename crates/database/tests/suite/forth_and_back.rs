@@ -60,6 +60,7 @@ fn a_major_version_comes_and_goes_and_no_transaction_fails() {
             if serving == Side::Blue { "15" } else { "18" }
         );
         held.push(place.held_ms());
+        println!("{}", place.evidence()[2]);
         let evidence = place.evidence();
         assert!(
             evidence
@@ -177,13 +178,17 @@ fn a_change_is_made_on_the_way_and_a_stray_connection_is_fenced() {
             &place.blue.port.to_string(),
         ])
         .args(["--username", "postgres", "--dbname", "shop"])
+        .env("PGAPPNAME", "stray")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("psql starts");
     until("it is connected", || {
-        place.blue.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql' AND pid <> pg_backend_pid()") == "1"
+        place
+            .blue
+            .sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stray'")
+            == "1"
     });
     let ended = place.apply(&place.file("change = [\"change.sql\"]"));
     assert_eq!(ended.outcome, Outcome::New, "{ended:?}");
@@ -192,7 +197,7 @@ fn a_change_is_made_on_the_way_and_a_stray_connection_is_fenced() {
     assert!(
         evidence
             .iter()
-            .any(|told| told.contains("gone around the poolers were ended: psql of postgres")),
+            .any(|told| told.contains("gone around the poolers were ended: stray of postgres")),
         "{evidence:?}"
     );
     // Who comes again there can't write, as far as they do not insist.

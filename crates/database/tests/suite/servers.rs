@@ -330,6 +330,15 @@ green = "host=127.0.0.1 port={green} dbname=shop"
             .collect()
     }
 
+    /// How the last rollout ended, as its journal says.
+    pub fn evidence_of_the_end(&self) -> String {
+        let rollouts = everopen_rollout::state::Folder::rollouts(&self.root(), "shop");
+        let rollouts = rollouts.expect("some");
+        let path = rollouts.last().expect("one").join("journal.jsonl");
+        let lines: Vec<Line> = everopen_rollout::journal::read(&path).expect("a journal");
+        format!("{:?}", lines.last().map(|line| line.entry.clone()))
+    }
+
     /// For how many milliseconds the last rollout held clients.
     pub fn held_ms(&self) -> f64 {
         let told = self
