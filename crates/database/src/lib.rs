@@ -6,9 +6,11 @@
 //! back to blue, so the way back is the same recipe with the roles exchanged.
 #![warn(missing_docs)]
 
+mod controller;
 mod cutover;
 pub mod file;
 mod guard;
+mod plan;
 mod pooler;
 pub mod preflight;
 mod proof;

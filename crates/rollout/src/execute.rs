@@ -35,7 +35,11 @@ pub enum Fault {
     Refused(String),
 }
 
-pub(crate) fn io_fault<T>(what: impl Into<String>, done: io::Result<T>) -> Result<T, Fault> {
+/// A failure of the system, with what was tried.
+///
+/// # Errors
+/// If there was one.
+pub fn io_fault<T>(what: impl Into<String>, done: io::Result<T>) -> Result<T, Fault> {
     done.map_err(|source| Fault::Io {
         what: what.into(),
         source,

@@ -137,29 +137,10 @@ pub struct Begun {
     pub at_ms: u64,
 }
 
-/// Why a run could not be begun, or not be brought to an end.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The folder or the journal failed. The run is cut off, and can be resumed.
-    #[error("{what}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not to be done.
-    #[error("{0}")]
-    Refused(String),
-}
-
-pub(crate) fn io_fault<T>(what: impl Into<String>, done: io::Result<T>) -> Result<T, Fault> {
-    done.map_err(|source| Fault::Io {
-        what: what.into(),
-        source,
-    })
-}
+/// Why a run could not be begun, or not be brought to an end: the folder or the journal failed, and the run is
+/// cut off and can be resumed; or it is not to be done.
+pub use everopen_rollout::execute::Fault;
+pub(crate) use everopen_rollout::execute::io_fault;
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,106 @@
+//! What is to be done, step by step.
+
+use std::fmt;
+
+use everopen_rollout::state::now_ms;
+use serde::{Deserialize, Serialize};
+
+use crate::file::File;
+use crate::server::Side;
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Everything is looked at that could stand in the way.
+    Preflight,
+    /// Green gets blue's schema.
+    Schema,
+    /// The change is made on green.
+    Change,
+    /// Green gets blue's rows, and those that are written meanwhile.
+    Copy,
+    /// A slot is made from which a stream can lead back.
+    WayBack,
+    /// Clients are held, the last rows come over, the old side takes no writes any more.
+    Hold,
+    /// Clients go on, on the other side.
+    Switch,
+    /// The stream leads the other way.
+    Turn,
+    /// Both sides are compared as they were while clients were held.
+    Proof,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preflight => "look at what could stand in the way",
+            Self::Schema => "give it the schema",
+            Self::Change => "make the change there",
+            Self::Copy => "copy all rows and follow those that are written",
+            Self::WayBack => "make the slot of the way back",
+            Self::Hold => "hold clients until all rows are there",
+            Self::Switch => "send clients there",
+            Self::Turn => "let the stream lead the other way",
+            Self::Proof => "compare both sides",
+        })
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its name.
+    pub id: String,
+    /// The file that it was made of.
+    pub file: File,
+    /// The side that serves now.
+    pub from: Side,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// From blue to green.
+    pub fn forth(file: &File) -> Self {
+        let mut steps = vec![Step::Preflight, Step::Schema];
+        if !file.database.change.is_empty() {
+            steps.push(Step::Change);
+        }
+        steps.extend([
+            Step::Copy,
+            Step::WayBack,
+            Step::Hold,
+            Step::Switch,
+            Step::Turn,
+            Step::Proof,
+        ]);
+        Self {
+            id: format!("{}-forth", now_ms()),
+            file: file.clone(),
+            from: Side::Blue,
+            steps,
+        }
+    }
+
+    /// From the side that serves to the one from which it came.
+    pub(crate) fn turned(file: &File, from: Side) -> Self {
+        Self {
+            id: format!(
+                "{}-{}",
+                now_ms(),
+                if from == Side::Green { "back" } else { "forth" }
+            ),
+            file: file.clone(),
+            from,
+            steps: vec![
+                Step::WayBack,
+                Step::Hold,
+                Step::Switch,
+                Step::Turn,
+                Step::Proof,
+            ],
+        }
+    }
+}
