@@ -38,6 +38,15 @@ pub fn perform(dir: &Path, action: &Action) -> Result<Value> {
     loop {
         let stream = match UnixStream::connect(super::server::socket_path(&directory)) {
             Ok(stream) => stream,
+            // One gateway has ended, and another takes the socket in a moment.
+            Err(e)
+                if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+                    && dir.join("endpoints.json").exists()
+                    && Instant::now() < deadline =>
+            {
+                std::thread::sleep(AGAIN);
+                continue;
+            }
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
                 bail!(
                     "the venue in {} does not run (or its gateway is starting): every change is a command in its log, so start it with `everopen up --dir` first",
@@ -48,12 +57,26 @@ pub fn perform(dir: &Path, action: &Action) -> Result<Value> {
         };
         match ask(&stream, action) {
             // Nothing was submitted; another gateway may have the socket in a moment.
-            Err(error) if format!("{error:#}") == stopped && Instant::now() < deadline => {
+            Err(error)
+                if (format!("{error:#}") == stopped || was_not_read(&error))
+                    && Instant::now() < deadline =>
+            {
                 std::thread::sleep(AGAIN);
             }
             answer => return answer,
         }
     }
+}
+
+/// Whether the gateway ended before it read the request: it was closed on while something was unread.
+fn was_not_read(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+        )
+    })
 }
 
 /// Every replica takes its own snapshot, at an entry of its own.
