@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use everopen_database::run::Side;
 use everopen_rollout::journal::Outcome;
 
-use crate::servers::{Load, Place, until};
+use crate::servers::{Load, Place, sql_at, until};
 
 /// What clients may be held for at most.
 const HELD_MAX_MS: f64 = 250.0;
@@ -232,4 +232,30 @@ fn a_change_is_made_on_the_way_and_a_stray_connection_is_fenced() {
     });
     let _ = stray.kill();
     let _ = stray.wait();
+}
+
+#[test]
+fn clients_of_two_poolers_go_over_together() {
+    let place = Place::new();
+    let second = place.second_pooler();
+    let file = place.file_of_two(&second);
+    let loads = [
+        Load::start(&place, 20),
+        Load::start_at(&place, second.port, 20),
+    ];
+    until("clients write", || orders(&place) > 100);
+    let ended = place.apply(&file);
+    assert_eq!(ended.outcome, Outcome::New, "{ended:?}");
+    let ended = place.turn_back();
+    assert_eq!((ended.outcome, ended.reason), (Outcome::New, None));
+    let ended = place.turn_back();
+    assert_eq!(
+        (ended.serving, ended.reason),
+        (Side::Green, None),
+        "both sides are the same"
+    );
+    let transactions: u64 = loads.into_iter().map(Load::end_without_failure).sum();
+    assert_eq!(orders(&place), transactions);
+    let version = "SELECT current_setting('server_version_num')::int / 10000";
+    assert_eq!(sql_at(second.port, "shop", version), "18");
 }

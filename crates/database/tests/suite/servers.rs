@@ -254,6 +254,31 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         File::read(&path).expect("a good file")
     }
 
+    /// A second pooler before the same database: its process, and its port.
+    pub fn second_pooler(&self) -> Second {
+        let (process, port) = start_bouncer(self.folder.path(), "second.ini", self.blue.port);
+        Second { process, port }
+    }
+
+    /// The file with a second pooler in it.
+    pub fn file_of_two(&self, second: &Second) -> File {
+        self.file("");
+        let path = self.path("rollout.toml");
+        let mut text = fs::read_to_string(&path).expect("written");
+        let (_, first) = text
+            .split_once("[[database.pgbouncer]]")
+            .expect("it has one");
+        let again = first
+            .replace(
+                &format!("port={} user", self.pooler),
+                &format!("port={} user", second.port),
+            )
+            .replace("shop.ini", "second.ini");
+        text += &format!("\n[[database.pgbouncer]]{again}");
+        fs::write(&path, text).expect("written");
+        File::read(&path).expect("a good file")
+    }
+
     fn root(&self) -> PathBuf {
         self.path("rollouts")
     }
@@ -419,11 +444,29 @@ fn start_bouncer(folder: &Path, include: &str, blue: u16) -> (Child, u16) {
     (process, port)
 }
 
+/// Another pooler.
+pub struct Second {
+    process: Child,
+    pub port: u16,
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        let pid = self.process.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let _ = self.process.wait();
+    }
+}
+
 /// pgbench through the pooler: eight clients, two hundred transactions a second, each with an order.
 pub struct Load(Child);
 
 impl Load {
     pub fn start(place: &Place, seconds: u32) -> Self {
+        Self::start_at(place, place.pooler, seconds)
+    }
+
+    pub fn start_at(place: &Place, port: u16, seconds: u32) -> Self {
         let script = place.path("load.sql");
         fs::write(
             &script,
@@ -431,7 +474,7 @@ impl Load {
         )
         .expect("written");
         let child = Command::new(format!("{OLD}/pgbench"))
-            .args(["--host", "127.0.0.1", "--port", &place.pooler.to_string()])
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args([
                 "--username",
                 "postgres",
