@@ -61,6 +61,34 @@ impl Findings {
     }
 }
 
+/// Takes a value that has the expected form out of a map. One of another form stays there, so that it is
+/// named with all else that nobody took.
+fn take<T>(
+    map: &mut Map<String, Value>,
+    key: &str,
+    read: impl FnOnce(&Value) -> Option<T>,
+) -> Option<T> {
+    let taken = read(map.get(key)?)?;
+    map.remove(key);
+    Some(taken)
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_string)
+}
+
+fn map(value: &Value) -> Option<Map<String, Value>> {
+    value.as_object().cloned()
+}
+
+fn list(value: &Value) -> Option<Vec<Value>> {
+    value.as_array().cloned()
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(text).collect()
+}
+
 /// Translates a document in a file.
 ///
 /// # Errors
@@ -97,29 +125,15 @@ fn import(value: Value) -> Result<Imported, String> {
         }
         None => return Err("schemaVersion is missing, or no text".into()),
     }
-    let Some(Value::Array(steps)) = top.remove("mainSteps") else {
-        return Err("mainSteps is missing, or no list".into());
-    };
-    let description = match top.remove("description") {
-        Some(Value::String(text)) => text,
-        _ => String::new(),
-    };
-    let parameters = match top.remove("parameters") {
-        Some(Value::Object(all)) => parameters(all, &mut findings),
-        _ => BTreeMap::new(),
-    };
+    let steps = take(&mut top, "mainSteps", list).ok_or("mainSteps is missing, or no list")?;
+    let description = take(&mut top, "description", text).unwrap_or_default();
+    let parameters = take(&mut top, "parameters", map).unwrap_or_default();
+    let parameters = self::parameters(parameters, &mut findings);
     if let Some(role) = top.remove("assumeRole") {
         let what = format!("{role}: the run has the rights of who runs it");
         findings.missing("assumeRole", what);
     }
-    let outputs = match top.remove("outputs") {
-        Some(Value::Array(all)) => all
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_string)
-            .collect(),
-        _ => Vec::new(),
-    };
+    let outputs = take(&mut top, "outputs", texts).unwrap_or_default();
     findings.rest("document", top);
     let kinds = step::kinds(&steps);
     let mut main_steps = Vec::new();
@@ -153,8 +167,8 @@ fn parameters(all: Map<String, Value>, findings: &mut Findings) -> BTreeMap<Stri
             findings.missing(&place, "it is no mapping");
             continue;
         };
-        let written = map.remove("type");
-        let written = written.as_ref().and_then(Value::as_str).unwrap_or("String");
+        let written = take(&mut map, "type", text);
+        let written = written.as_deref().unwrap_or("String");
         let kind = match written {
             "String" => Type::String,
             "Integer" => Type::Integer,
@@ -175,19 +189,12 @@ fn parameters(all: Map<String, Value>, findings: &mut Findings) -> BTreeMap<Stri
                 kind
             }
         };
-        let text = |value: Option<Value>| match value {
-            Some(Value::String(text)) => Some(text),
-            _ => None,
-        };
         let mut parameter = Parameter {
             kind,
-            description: text(map.remove("description")).unwrap_or_default(),
+            description: take(&mut map, "description", text).unwrap_or_default(),
             default: map.remove("default"),
-            allowed_values: match map.remove("allowedValues") {
-                Some(Value::Array(values)) => values,
-                _ => Vec::new(),
-            },
-            allowed_pattern: text(map.remove("allowedPattern")),
+            allowed_values: take(&mut map, "allowedValues", list).unwrap_or_default(),
+            allowed_pattern: take(&mut map, "allowedPattern", text),
         };
         if let Some(pattern) = &parameter.allowed_pattern
             && let Err(why) = whole(pattern)

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 use serde_json::{Map, Value, json};
 
-use super::Findings;
+use super::{Findings, list, take, text};
 use crate::document::{Kind, OnCancel, OnFailure, Step};
 
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
@@ -60,27 +60,25 @@ fn rename_all(value: &mut Value, kinds: &BTreeMap<String, String>) {
     }
 }
 
-fn take_text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
-    match map.remove(key)? {
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    }
-}
-
-fn take_bool(map: &mut Map<String, Value>, key: &str) -> Option<bool> {
-    match map.remove(key)? {
-        Value::Bool(value) => Some(value),
+fn yes_or_no(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
         Value::String(text) => text.parse().ok(),
         _ => None,
     }
 }
 
-fn take_number(map: &mut Map<String, Value>, key: &str) -> Option<u64> {
-    match map.remove(key)? {
-        Value::Number(number) => number.as_u64(),
+fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    match value {
+        Value::Number(number) => number.to_string().parse().ok(),
         Value::String(text) => text.parse().ok(),
         _ => None,
     }
+}
+
+/// One of a few words; what is none of them stays to be named.
+fn word<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    value.as_str()?.parse().ok()
 }
 
 pub(super) fn step(
@@ -89,13 +87,11 @@ pub(super) fn step(
     kinds: &BTreeMap<String, String>,
     findings: &mut Findings,
 ) -> Result<Step, String> {
-    let name = take_text(&mut map, "name").ok_or(format!("mainSteps[{at}]: it has no name"))?;
-    let action = take_text(&mut map, "action").ok_or(format!("step {name:?}: it has no action"))?;
+    let name = take(&mut map, "name", text).ok_or(format!("mainSteps[{at}]: it has no name"))?;
+    let action =
+        take(&mut map, "action", text).ok_or(format!("step {name:?}: it has no action"))?;
     let place = format!("step {name}");
-    let mut inputs = match map.remove("inputs") {
-        Some(Value::Object(inputs)) => inputs,
-        _ => Map::new(),
-    };
+    let mut inputs = take(&mut map, "inputs", super::map).unwrap_or_default();
     let original = Value::Object(inputs.clone());
     let mut inner = Findings::default();
     let translated = translate(&action, &mut inputs, &place, kinds, &mut inner);
@@ -112,34 +108,19 @@ pub(super) fn step(
             (Kind::Untranslated, inputs)
         }
     };
-    let on_failure = match take_text(&mut map, "onFailure") {
-        None => OnFailure::Abort,
-        Some(text) => text.parse().unwrap_or_else(|why| {
-            findings.missing(&place, format!("onFailure: {why}"));
-            OnFailure::Abort
-        }),
-    };
-    let on_cancel = match take_text(&mut map, "onCancel") {
-        None => OnCancel::Abort,
-        Some(text) => text.parse().unwrap_or_else(|why| {
-            findings.missing(&place, format!("onCancel: {why}"));
-            OnCancel::Abort
-        }),
-    };
-    let attempts = take_number(&mut map, "maxAttempts").unwrap_or(1);
     let step = Step {
-        description: take_text(&mut map, "description").unwrap_or_default(),
+        description: take(&mut map, "description", text).unwrap_or_default(),
         action: kind,
         inputs,
-        on_failure,
-        on_cancel,
-        is_end: take_bool(&mut map, "isEnd").unwrap_or(false),
-        is_critical: take_bool(&mut map, "isCritical"),
-        next_step: take_text(&mut map, "nextStep"),
-        timeout_seconds: take_number(&mut map, "timeoutSeconds"),
-        max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        on_failure: take(&mut map, "onFailure", word).unwrap_or(OnFailure::Abort),
+        on_cancel: take(&mut map, "onCancel", word).unwrap_or(OnCancel::Abort),
+        is_end: take(&mut map, "isEnd", yes_or_no).unwrap_or(false),
+        is_critical: take(&mut map, "isCritical", yes_or_no),
+        next_step: take(&mut map, "nextStep", text),
+        timeout_seconds: take(&mut map, "timeoutSeconds", number),
+        max_attempts: take(&mut map, "maxAttempts", number).unwrap_or(1),
         retry_seconds: 1,
-        outputs: outputs(map.remove("outputs"), kind, &place, findings),
+        outputs: outputs(take(&mut map, "outputs", list), kind, &place, findings),
         is_repeatable: true,
         undo: None,
         name,
@@ -149,16 +130,13 @@ pub(super) fn step(
 }
 
 fn outputs(
-    written: Option<Value>,
+    written: Option<Vec<Value>>,
     kind: Kind,
     place: &str,
     findings: &mut Findings,
 ) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    let Some(Value::Array(all)) = written else {
-        return found;
-    };
-    for one in all {
+    for one in written.unwrap_or_default() {
         let of = |key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default();
         let (name, selector) = (of("Name"), of("Selector"));
         let pointer = pointer(selector).and_then(|pointer| match kind {
@@ -263,13 +241,18 @@ fn approve(inputs: &mut Map<String, Value>, place: &str, findings: &mut Findings
     if let Some(message) = inputs.remove("Message") {
         approve.insert("message".into(), message);
     }
-    if let Some(Value::Array(approvers)) = inputs.remove("Approvers") {
+    // Left out, an approval would be one that anybody can give: then the whole step is to be written.
+    if let Some(approvers) = inputs.remove("Approvers") {
+        let names = super::texts(&approvers);
+        let names = names.ok_or(format!("Approvers {approvers}: a list of names is wanted"))?;
         let what = "Approvers: names of the system's users are wanted here, and these are not";
         findings.changed(place, what);
-        approve.insert("approvers".into(), Value::Array(approvers));
+        approve.insert("approvers".into(), names.into());
     }
-    if let Some(least) = take_number(inputs, "MinRequiredApprovals") {
-        approve.insert("minRequiredApprovals".into(), least.into());
+    if let Some(least) = inputs.remove("MinRequiredApprovals") {
+        let number: Option<u64> = number(&least);
+        let number = number.ok_or(format!("MinRequiredApprovals {least}: a number is wanted"))?;
+        approve.insert("minRequiredApprovals".into(), number.into());
     }
     if let Some(topic) = inputs.remove("NotificationArn") {
         findings.missing(
@@ -281,15 +264,13 @@ fn approve(inputs: &mut Map<String, Value>, place: &str, findings: &mut Findings
 }
 
 fn branch(inputs: &mut Map<String, Value>) -> Translated {
-    let Some(Value::Array(choices)) = inputs.remove("Choices") else {
-        return Err("it has no Choices".into());
-    };
+    let choices = take(inputs, "Choices", list).ok_or("it has no list of Choices")?;
     let mut translated = Vec::new();
     for choice in choices {
         let Value::Object(mut choice) = choice else {
             return Err("one of its choices is no mapping".into());
         };
-        let next = take_text(&mut choice, "NextStep").ok_or("a choice has no NextStep")?;
+        let next = take(&mut choice, "NextStep", text).ok_or("a choice has no NextStep")?;
         let when = condition(choice)?;
         translated.push(json!({ "when": when, "nextStep": next }));
     }
@@ -310,6 +291,14 @@ fn condition(mut map: Map<String, Value>) -> Result<Value, String> {
             other => Err(format!("{other} is no condition")),
         });
         each.collect()
+    }
+    let kinds = ["And", "Or", "Not", "Variable"];
+    let count = kinds.iter().filter(|kind| map.contains_key(**kind)).count();
+    let has_variable = map.contains_key("Variable");
+    // A comparison besides would be lost.
+    if count != 1 || map.len() != 1 + usize::from(has_variable) {
+        let keys: Vec<&String> = map.keys().collect();
+        return Err(format!("a condition of {keys:?} says not one thing"));
     }
     if let Some(all) = map.remove("And") {
         return Ok(json!({ "and": parts(all)? }));
@@ -352,14 +341,14 @@ fn condition(mut map: Map<String, Value>) -> Result<Value, String> {
 }
 
 fn script(inputs: &mut Map<String, Value>, place: &str, findings: &mut Findings) -> Translated {
-    let runtime = take_text(inputs, "Runtime").ok_or("it has no Runtime")?;
+    let runtime = take(inputs, "Runtime", text).ok_or("it has no Runtime")?;
     if !runtime.starts_with("python3") {
         return Err(format!(
             "the runtime {runtime}: only Python 3 is translated"
         ));
     }
-    let script = take_text(inputs, "Script").ok_or("its script is in an attachment")?;
-    let handler = take_text(inputs, "Handler").ok_or("it has no Handler")?;
+    let script = take(inputs, "Script", text).ok_or("its script is in an attachment")?;
+    let handler = take(inputs, "Handler", text).ok_or("it has no Handler")?;
     let payload = inputs.remove("InputPayload").unwrap_or_else(|| json!({}));
     findings.changed(
         place,

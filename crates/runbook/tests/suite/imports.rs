@@ -203,3 +203,61 @@ fn what_is_no_such_document_is_refused() {
         assert!(error.contains(why), "{text}: {error}");
     }
 }
+
+#[test]
+fn what_has_another_form_than_expected_is_named_and_never_dropped() {
+    let (bench, missing, _) = translate(
+        r#"
+schemaVersion: "0.3"
+description: [not, text]
+parameters:
+  Who: { type: StringList, default: [] }
+  Kind: { type: String, allowedValues: "{{ Who }}", allowedPattern: 7 }
+outputs: [{ not: text }]
+mainSteps:
+  - name: ask
+    action: aws:approve
+    inputs: { Approvers: "{{ Who }}", MinRequiredApprovals: 1 }
+  - name: count
+    action: aws:approve
+    inputs: { Approvers: [ada], MinRequiredApprovals: "{{ Kind }}" }
+  - name: both
+    action: aws:branch
+    inputs: { Choices: [{ NextStep: rest, Variable: "{{ Kind }}", StringEquals: a, StartsWith: b }], Default: rest }
+  - name: rest
+    action: aws:sleep
+    timeoutSeconds: "{{ Kind }}"
+    maxAttempts: "{{ Kind }}"
+    isEnd: maybe
+    isCritical: "{{ Kind }}"
+    onFailure: 7
+    nextStep: [rest]
+    outputs: { Name: x }
+    inputs: { Duration: PT1S }
+"#,
+    );
+    for place in [
+        "document: description",
+        "parameters.Kind: allowedValues",
+        "parameters.Kind: allowedPattern",
+        "document: outputs",
+        // Without them anybody could say yes: the step stays to be written.
+        "step ask: aws:approve: Approvers",
+        "step count: aws:approve: MinRequiredApprovals",
+        "step both: aws:branch: a condition of",
+        "step rest: timeoutSeconds",
+        "step rest: maxAttempts",
+        "step rest: isEnd",
+        "step rest: isCritical",
+        "step rest: onFailure",
+        "step rest: nextStep",
+        "step rest: outputs",
+    ] {
+        assert!(
+            missing.iter().any(|one| one.starts_with(place)),
+            "{place}: {missing:#?}"
+        );
+    }
+    let document = Document::read(&bench.path()).expect("a document");
+    assert_eq!(document.untranslated().len(), 3);
+}
