@@ -9,7 +9,7 @@ use everopen_rollout::journal::{Entry, Journal, Line, Outcome};
 use everopen_rollout::state::{Folder, now_ms};
 use tokio::process::Command;
 
-use crate::cutover::{Cutover, Held, fence, switch};
+use crate::cutover::{Cutover, Held, fence, is_fenced, set_lines, switch};
 use crate::file::Database;
 use crate::plan::{Plan, Step};
 use crate::run::{Ended, Fault, Site, State, clean, connect, io_fault, set_state, state};
@@ -83,8 +83,15 @@ impl<'a> Controller<'a> {
         let first = done.max().unwrap_or(0);
         match begun {
             None => self.forth(0).await,
-            // Clients may be on the other side already.
-            Some(step) if step >= self.place(Step::Switch) => self.forth(first).await,
+            // Clients may be on the other side already, unless they were let go where they were, when the
+            // journal could not be written.
+            Some(step) if step >= self.place(Step::Switch) => {
+                let is_told = first > self.place(Step::Switch);
+                match is_told || self.is_held().await? {
+                    true => self.forth(first).await,
+                    false => self.take_back("clients had been let go".into()).await,
+                }
+            }
             Some(_) => {
                 let failed = self.past.iter().rev().find_map(|line| match &line.entry {
                     Entry::Failed { reason, .. } => Some(reason.clone()),
@@ -96,6 +103,13 @@ impl<'a> Controller<'a> {
         }
     }
 
+    /// Whether the side that served still takes no writes.
+    async fn is_held(&self) -> Result<bool, Fault> {
+        let from = connect(&self.plan.file.database, self.plan.from).await;
+        let from = from.map_err(Fault::Stuck)?;
+        is_fenced(&from).await.map_err(Fault::Stuck)
+    }
+
     async fn forth(mut self, first: usize) -> Result<Ended, Fault> {
         let database = self.database();
         let to = self.plan.from.other();
@@ -103,12 +117,17 @@ impl<'a> Controller<'a> {
         // Those that stay open for the whole of it.
         let mut sides: Option<(Server, Server)> = None;
         let mut tables = Vec::new();
+        // Whether a pooler may lead to the other side.
+        let mut is_told = first > self.place(Step::Switch);
         for place in first..self.plan.steps.len() {
             let step = self.plan.steps[place];
-            self.note(Entry::Begun {
+            let begun = Entry::Begun {
                 step: place,
                 text: step.to_string(),
-            })?;
+            };
+            if let Err(fault) = self.note(begun) {
+                return Err(self.let_go(fault, held.is_some() && !is_told, &sides).await);
+            }
             let done = async {
                 if sides.is_none() {
                     sides = Some((
@@ -156,7 +175,11 @@ impl<'a> Controller<'a> {
                         held = Some(cutover.hold().await?);
                         Ok("clients are held".to_string())
                     }
-                    Step::Switch => switch(&database, held.as_ref(), to.side).await,
+                    Step::Switch => {
+                        set_lines(&database, to.side)?;
+                        is_told = true;
+                        Ok(switch(&database, held.as_ref(), to.side).await)
+                    }
                     Step::Turn => turn(from, to).await,
                     Step::Proof => match held.take() {
                         Some(held) => {
@@ -171,17 +194,25 @@ impl<'a> Controller<'a> {
             }
             .await;
             match done {
-                Ok(evidence) => self.note(Entry::Done {
-                    step: place,
-                    evidence,
-                })?,
+                Ok(evidence) => {
+                    let done = Entry::Done {
+                        step: place,
+                        evidence,
+                    };
+                    if let Err(fault) = self.note(done) {
+                        return Err(self.let_go(fault, held.is_some() && !is_told, &sides).await);
+                    }
+                }
                 Err(reason) => {
-                    self.note(Entry::Failed {
+                    let failed = Entry::Failed {
                         step: place,
                         reason: reason.clone(),
-                    })?;
+                    };
+                    if let Err(fault) = self.note(failed) {
+                        return Err(self.let_go(fault, held.is_some() && !is_told, &sides).await);
+                    }
                     drop(held);
-                    if place < self.place(Step::Switch) {
+                    if !is_told {
                         return self.take_back(reason).await;
                     }
                     if step == Step::Proof {
@@ -196,6 +227,29 @@ impl<'a> Controller<'a> {
             }
         }
         self.end(Outcome::New, to, None)
+    }
+
+    /// The journal can't be written, so nothing more is begun. Clients who are held are let go where they
+    /// were, which needs no journal; the rollout itself stays cut off.
+    async fn let_go(
+        &self,
+        fault: Fault,
+        are_held: bool,
+        sides: &Option<(Server, Server)>,
+    ) -> Fault {
+        let (true, Some((from, to))) = (are_held, sides) else {
+            return fault;
+        };
+        let database = self.database();
+        let cutover = Cutover {
+            database: &database,
+            from,
+            to,
+        };
+        match cutover.release().await {
+            Ok(()) => fault,
+            Err(error) => Fault::Stuck(format!("{fault}; and clients can't be let go: {error}")),
+        }
     }
 
     fn end(

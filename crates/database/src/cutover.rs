@@ -244,15 +244,32 @@ impl Cutover<'_> {
     }
 }
 
-/// Sends clients on to the other side; there is no way but forward from here. How long they were held.
-pub(crate) async fn switch(
-    database: &Database,
-    held: Option<&Held>,
-    to: Side,
-) -> Result<String, String> {
+/// Whether a side takes no writes of new sessions: it is so from when clients are held until they are let go
+/// there again, whatever a journal says.
+pub(crate) async fn is_fenced(server: &Server) -> Result<bool, String> {
+    let found = server
+        .value("SELECT 1 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = current_database() AND s.setrole = 0 AND 'default_transaction_read_only=on' = ANY (s.setconfig)")
+        .await?;
+    Ok(!found.is_empty())
+}
+
+/// Writes where all poolers are to lead, before any of them reads it; all of them or none.
+pub(crate) fn set_lines(database: &Database, to: Side) -> Result<(), String> {
     for pooler in &database.poolers {
-        crate::pooler::set_line(pooler, to)?;
+        if let Err(error) = crate::pooler::set_line(pooler, to) {
+            for pooler in &database.poolers {
+                if let Err(error) = crate::pooler::set_line(pooler, to.other()) {
+                    tracing::error!(error, "a pooler's file leads to the wrong side");
+                }
+            }
+            return Err(error);
+        }
     }
+    Ok(())
+}
+
+/// Sends clients on to the other side; there is no way but forward from here. How long they were held.
+pub(crate) async fn switch(database: &Database, held: Option<&Held>, to: Side) -> String {
     let mut late = Vec::new();
     for (at, pooler) in database.poolers.iter().enumerate() {
         let deadline = Instant::now() + INSIST;
@@ -295,7 +312,7 @@ pub(crate) async fn switch(
     if !late.is_empty() {
         told += &format!("; POOLERS THAT COULD NOT BE TOLD: {}", late.join(", "));
     }
-    Ok(told)
+    told
 }
 
 async fn lead(console: &Console, to: Side) -> Result<(), String> {

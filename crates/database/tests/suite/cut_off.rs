@@ -4,7 +4,7 @@
 use everopen_database::run::{self, Side};
 use everopen_rollout::journal::{Entry, Outcome};
 
-use crate::servers::{Load, Place, until};
+use crate::servers::{Load, Place, sql_at, until};
 
 /// Clients can write where they are, and the other side takes nothing.
 #[track_caller]
@@ -115,4 +115,55 @@ fn without_its_pooler_nothing_is_changed() {
     place
         .blue
         .sql("INSERT INTO orders (account, price) VALUES (1, 1)");
+}
+
+#[test]
+fn clients_are_let_go_when_the_journal_is_full() {
+    let place = Place::new();
+    let Some(disk) = place.small_disk() else {
+        println!("LEFT OUT: a tmpfs can't be mounted here");
+        return;
+    };
+    let file = place.file("");
+    let load = Load::start(&place, 20);
+    let fault = place.carry(async |site| {
+        let mut tell = |line: &everopen_rollout::journal::Line| {
+            let is_held = |evidence: &String| evidence == "clients are held";
+            if matches!(&line.entry, Entry::Done { evidence, .. } if is_held(evidence)) {
+                disk.fill();
+            }
+        };
+        run::apply(site, &file, &mut tell).await
+    });
+    let said = fault.expect_err("it can't go on").to_string();
+    assert!(said.contains("write the journal"), "{said}");
+    serves(&place, Side::Blue);
+    disk.empty();
+    let ended = place.resume();
+    assert_eq!((ended.outcome, ended.serving), (Outcome::Old, Side::Blue));
+    load.end_without_failure();
+    assert_eq!(place.left(), "");
+}
+
+#[test]
+fn clients_who_were_let_go_are_not_sent_on_by_an_old_word() {
+    let place = Place::new();
+    let file = place.file("");
+    place.cut_off(
+        &file,
+        |entry| matches!(entry, Entry::Begun { text, .. } if text.contains("send clients")),
+    );
+    // As a controller does whose journal fails: the word was on the disk after all.
+    place
+        .blue
+        .sql("SET default_transaction_read_only = off; SET transaction_read_only = off; ALTER DATABASE shop RESET default_transaction_read_only");
+    sql_at(place.pooler, "pgbouncer", "RESUME shop");
+    place.sql("INSERT INTO orders (account, price) VALUES (7, 7)");
+    let ended = place.resume();
+    assert_eq!((ended.outcome, ended.serving), (Outcome::Old, Side::Blue));
+    assert_eq!(
+        place.sql("SELECT count(*) FROM orders WHERE account = 7"),
+        "1"
+    );
+    assert_eq!(place.left(), "");
 }

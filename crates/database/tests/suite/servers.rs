@@ -279,6 +279,21 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         File::read(&path).expect("a good file")
     }
 
+    /// Puts the folder of rollouts on a small disk of its own; not where that is not allowed. It goes with
+    /// the value.
+    pub fn small_disk(&self) -> Option<SmallDisk> {
+        let root = self.root();
+        fs::create_dir_all(&root).expect("a folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=512k", "everopen-test"])
+            .arg(&root)
+            .stderr(Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(SmallDisk(root))
+    }
+
     fn root(&self) -> PathBuf {
         self.path("rollouts")
     }
@@ -442,6 +457,42 @@ fn start_bouncer(folder: &Path, include: &str, blue: u16) -> (Child, u16) {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
     (process, port)
+}
+
+/// A disk that is soon full.
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Not a line more of the journal fits, though the beginning of one does.
+    pub fn fill(&self) {
+        // As much as there is room for.
+        let _ = fs::write(self.0.join("filling"), vec![0; 1 << 20]);
+        let rollouts = everopen_rollout::state::Folder::rollouts(&self.0, "shop");
+        let path = rollouts
+            .expect("some")
+            .pop()
+            .expect("one")
+            .join("journal.jsonl");
+        let mut journal = fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .expect("a journal");
+        // The last page of the file still has room; spaces before a line mean nothing.
+        let page = 4096 - journal.metadata().expect("its size").len() as usize % 4096;
+        journal
+            .write_all(&vec![b' '; page.saturating_sub(20)])
+            .expect("there is room");
+    }
+
+    pub fn empty(&self) {
+        fs::remove_file(self.0.join("filling")).expect("it was filled");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 /// Another pooler.
