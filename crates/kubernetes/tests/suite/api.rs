@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -11,6 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// What callers must know.
 pub const TOKEN: &str = "a-token-of-a-test";
@@ -290,7 +290,10 @@ impl Cluster {
             .await
             .expect("a pod's address");
         let said = version.to_string();
+        let greetings = Arc::new(Semaphore::new(0));
+        let greeted = Arc::clone(&greetings);
         let greet = move || {
+            greeted.add_permits(1);
             let version = said.clone();
             async move { Json(json!({ "version": version })) }
         };
@@ -301,8 +304,9 @@ impl Cluster {
         let running = json!({ "running": {} });
         set(container(running.clone(), 0, json!({})), true);
         if version.starts_with("crash") {
-            // While it has traffic.
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            // While it has traffic: after more greetings than a journey makes.
+            let many = greetings.acquire_many(5).await;
+            many.expect("it is never closed").forget();
             let last = json!({ "terminated": { "exitCode": 7, "reason": "Error" } });
             set(container(running, 1, last), true);
         }
@@ -442,10 +446,8 @@ async fn patch_deployment(
     }
     let seen = Arc::clone(&cluster);
     let changed = name.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        seen.reconcile(&changed);
-    });
+    // Not within the answer, as a controller of its own would.
+    tokio::spawn(async move { seen.reconcile(&changed) });
     Ok(Json(cluster.deployment(&name)))
 }
 
