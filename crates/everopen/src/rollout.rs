@@ -1,6 +1,7 @@
 //! `everopen rollout`: plans, progress and history on the terminal.
 
 mod database;
+mod rehearse;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +12,9 @@ use everopen_edge::admin::Client;
 use everopen_kubernetes::Clusters;
 use everopen_rollout::execute::{self, By, Ended, Site};
 use everopen_rollout::file::{Decision, File};
-use everopen_rollout::gameday::{self, Fault};
 use everopen_rollout::journal::{self, Entry, Line, Outcome};
 use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::{Folder, State, now_ms};
-use everopen_rollout::watch;
 
 use crate::cli::LogFormat;
 
@@ -184,7 +183,7 @@ pub fn run(args: &Arguments) -> Result<()> {
         }
         What::GameDay { file } => {
             let file = File::read(file)?;
-            runtime.block_on(game_day(&site, &file))
+            runtime.block_on(rehearse::game_day(&site, &file))
         }
         What::Status { service, .. } if database::knows(root, service)? => {
             database::status(&runtime, root, service)
@@ -229,12 +228,12 @@ pub fn run(args: &Arguments) -> Result<()> {
             times,
             on_failure,
         } => {
-            let schedule = Schedule {
+            let schedule = rehearse::Schedule {
                 every: every_ms.map(Duration::from_millis),
                 times: times.or(every_ms.is_none().then_some(1)),
                 on_failure: on_failure.as_deref(),
             };
-            runtime.block_on(journeys(root, service, at, &schedule))
+            runtime.block_on(rehearse::journeys(root, service, at, &schedule))
         }
         What::Approve { service, gate } | What::Reject { service, gate } => {
             let decision = Decision {
@@ -264,87 +263,6 @@ pub fn run(args: &Arguments) -> Result<()> {
             Ok(())
         }
         What::History { service, steps } => history(root, service, *steps),
-    }
-}
-
-async fn game_day(site: &Site<'_>, file: &File) -> Result<()> {
-    let mut all = Vec::new();
-    for fault in Fault::of(file) {
-        say!("==> {}", fault.name());
-        let mut tell = |line: &Line| tell(line, 0);
-        all.push(gameday::play(site.root, site.cluster, file, *fault, &mut tell).await?);
-        say!();
-    }
-    say!("{:<44}{:<26}noticed from outside", "fault", "outcome");
-    let mut failures = 0;
-    for seen in &all {
-        let outcome = match (seen.thrown, seen.is_caught) {
-            (false, _) => "was never thrown in",
-            (true, true) => "the old version serves",
-            (true, false) => "NOT NOTICED, taken back",
-        };
-        failures += usize::from(!(seen.thrown && seen.is_caught));
-        say!(
-            "{:<44}{outcome:<26}{}",
-            seen.fault.name(),
-            seen.ended.noticed
-        );
-        if let Some(reason) = &seen.ended.reason {
-            say!("    {reason}");
-        }
-    }
-    match failures {
-        0 => Ok(()),
-        failures => bail!(
-            "{failures} of {} faults did not end as they must",
-            all.len()
-        ),
-    }
-}
-
-/// When journeys are made, and what is done when one fails.
-struct Schedule<'a> {
-    every: Option<Duration>,
-    times: Option<u64>,
-    on_failure: Option<&'a Path>,
-}
-
-async fn journeys(root: &Path, service: &str, at: &str, schedule: &Schedule<'_>) -> Result<()> {
-    let (mut count, mut failures) = (0, 0);
-    let mut next = tokio::time::Instant::now();
-    loop {
-        let walk = watch::walk(root, service, at).await?;
-        count += 1;
-        match &walk.failed {
-            None => say!("version {}  well, in {} ms", walk.version, walk.took_ms),
-            Some(what) => {
-                failures += 1;
-                say!(
-                    "version {}  FAILED after {} ms: {what}",
-                    walk.version,
-                    walk.took_ms
-                );
-                if let Some(program) = schedule.on_failure {
-                    let ran = tokio::process::Command::new(program)
-                        .arg(what)
-                        .status()
-                        .await;
-                    if let Err(error) = ran {
-                        tracing::error!(program = %program.display(), %error, "nobody is told");
-                    }
-                }
-            }
-        }
-        let (Some(every), false) = (schedule.every, schedule.times == Some(count)) else {
-            break;
-        };
-        // At fixed times: a slow one does not move those after it, and none is made twice.
-        next = (next + every).max(tokio::time::Instant::now());
-        tokio::time::sleep_until(next).await;
-    }
-    match failures {
-        0 => Ok(()),
-        failures => bail!("{failures} of {count} journeys failed"),
     }
 }
 
