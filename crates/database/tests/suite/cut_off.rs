@@ -4,7 +4,8 @@
 use everopen_database::run::{self, Side};
 use everopen_rollout::journal::{Entry, Outcome};
 
-use crate::servers::{Load, Place, sql_at, until};
+use crate::place::Place;
+use crate::servers::{Load, sql_at, until};
 
 /// Clients can write where they are, and the other side takes nothing.
 #[track_caller]

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use everopen_database::run::Side;
 use everopen_rollout::journal::Outcome;
 
-use crate::servers::{Load, Place, sql_at, until};
+use crate::place::Place;
+use crate::servers::{Load, sql_at, until};
 
 /// What clients may be held for at most.
 const HELD_MAX_MS: f64 = 250.0;

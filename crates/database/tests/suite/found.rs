@@ -3,7 +3,8 @@
 use everopen_database::file::File;
 use everopen_rollout::journal::Outcome;
 
-use crate::servers::{Place, sql_at};
+use crate::place::Place;
+use crate::servers::sql_at;
 
 #[test]
 fn what_stands_in_the_way_is_named_and_nothing_is_begun() {

@@ -3,4 +3,5 @@
 mod cut_off;
 mod forth_and_back;
 mod found;
+mod place;
 mod servers;

@@ -3,24 +3,21 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use everopen_database::file::File;
-use everopen_database::run::{self, Ended, Fault, Site};
-use everopen_rollout::execute::By;
-use everopen_rollout::journal::{Entry, Line};
 use everopen_testkit::free_address;
+
+use crate::place::Place;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where Debian puts the server of a major version.
-const OLD: &str = "/usr/lib/postgresql/15/bin";
+pub const OLD: &str = "/usr/lib/postgresql/15/bin";
 
 /// Where `cargo xtask test` puts the newer one, which Debian does not have.
-fn new() -> PathBuf {
+pub fn new() -> PathBuf {
     let folder = std::env::temp_dir().join("everopen-postgres-18.4.0-beta.17/native/bin");
     assert!(
         folder.join("postgres").exists(),
@@ -30,7 +27,7 @@ fn new() -> PathBuf {
     folder
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::getuid().is_root()
 }
 
@@ -78,7 +75,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    fn start(bin: &Path, data: &Path) -> Self {
+    pub fn start(bin: &Path, data: &Path) -> Self {
         let port = free_address().port();
         let path = data.display().to_string();
         good(program(bin.join("initdb")).args([
@@ -167,272 +164,7 @@ pub fn sql_at(port: u16, database: &str, sql: &str) -> String {
     text.trim().to_string()
 }
 
-/// Blue, green, a pooler, and a folder of rollouts.
-pub struct Place {
-    pub blue: Postgres,
-    pub green: Postgres,
-    pub pooler: u16,
-    bouncer: Child,
-    pub folder: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Place {
-    pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        if is_root() {
-            let open = fs::Permissions::from_mode(0o755);
-            fs::set_permissions(folder.path(), open).expect("set");
-            good(Command::new("chown").arg("postgres").arg(folder.path()));
-        }
-        let blue = Postgres::start(Path::new(OLD), &folder.path().join("blue"));
-        let green = Postgres::start(&new(), &folder.path().join("green"));
-        for server in [&blue, &green] {
-            sql_at(server.port, "postgres", "CREATE DATABASE shop");
-        }
-        let port = blue.port.to_string();
-        good(Command::new(format!("{OLD}/pgbench")).args([
-            "--initialize",
-            "--scale",
-            "2",
-            "--quiet",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--username",
-            "postgres",
-            "shop",
-        ]));
-        blue.sql(
-            "ALTER TABLE pgbench_history ADD COLUMN id bigserial PRIMARY KEY;
-             CREATE TABLE orders (id bigserial PRIMARY KEY, account int NOT NULL, price numeric(12,2), at timestamptz DEFAULT now(), note text);
-             CREATE INDEX ON orders (account);
-             CREATE VIEW dear AS SELECT * FROM orders WHERE price > 100;",
-        );
-        let (bouncer, pooler) = start_bouncer(folder.path(), "shop.ini", blue.port);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        Self {
-            blue,
-            green,
-            pooler,
-            bouncer,
-            folder,
-            runtime,
-        }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    pub fn file(&self, more: &str) -> File {
-        let (blue, green, pooler) = (self.blue.port, self.green.port, self.pooler);
-        let text = format!(
-            r#"
-[database]
-name = "shop"
-blue = "host=127.0.0.1 port={blue} user=postgres dbname=shop"
-green = "host=127.0.0.1 port={green} user=postgres dbname=shop"
-retry_ms = 300
-{more}
-
-[[database.pgbouncer]]
-admin = "host=127.0.0.1 port={pooler} user=postgres dbname=pgbouncer"
-database = "shop"
-file = "shop.ini"
-blue = "host=127.0.0.1 port={blue} dbname=shop"
-green = "host=127.0.0.1 port={green} dbname=shop"
-"#
-        );
-        let path = self.path("rollout.toml");
-        fs::write(&path, text).expect("written");
-        File::read(&path).expect("a good file")
-    }
-
-    /// A second pooler before the same database: its process, and its port.
-    pub fn second_pooler(&self) -> Second {
-        let (process, port) = start_bouncer(self.folder.path(), "second.ini", self.blue.port);
-        Second { process, port }
-    }
-
-    /// The file with a second pooler in it.
-    pub fn file_of_two(&self, second: &Second) -> File {
-        self.file("");
-        let path = self.path("rollout.toml");
-        let mut text = fs::read_to_string(&path).expect("written");
-        let (_, first) = text
-            .split_once("[[database.pgbouncer]]")
-            .expect("it has one");
-        let again = first
-            .replace(
-                &format!("port={} user", self.pooler),
-                &format!("port={} user", second.port),
-            )
-            .replace("shop.ini", "second.ini");
-        text += &format!("\n[[database.pgbouncer]]{again}");
-        fs::write(&path, text).expect("written");
-        File::read(&path).expect("a good file")
-    }
-
-    /// Puts the folder of rollouts on a small disk of its own; not where that is not allowed. It goes with
-    /// the value.
-    pub fn small_disk(&self) -> Option<SmallDisk> {
-        let root = self.root();
-        fs::create_dir_all(&root).expect("a folder");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=512k", "everopen-test"])
-            .arg(&root)
-            .stderr(Stdio::null())
-            .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then_some(SmallDisk(root))
-    }
-
-    fn root(&self) -> PathBuf {
-        self.path("rollouts")
-    }
-
-    /// Runs something of a rollout; `tell` may be where its controller dies.
-    pub fn carry<T>(
-        &self,
-        work: impl AsyncFnOnce(&Site<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let (root, by) = (self.root(), By::default());
-        let site = Site {
-            root: &root,
-            by: &by,
-            guard: &[],
-        };
-        self.runtime.block_on(work(&site))
-    }
-
-    #[track_caller]
-    pub fn apply(&self, file: &File) -> Ended {
-        let applied = self.carry(async |site| run::apply(site, file, &mut |_| {}).await);
-        applied.unwrap_or_else(|fault| panic!("{fault:?}"))
-    }
-
-    #[track_caller]
-    pub fn turn_back(&self) -> Ended {
-        let back = self.carry(async |site| run::turn_back(site, "shop", &mut |_| {}).await);
-        back.unwrap_or_else(|fault| panic!("{fault:?}"))
-    }
-
-    #[track_caller]
-    pub fn resume(&self) -> Ended {
-        let ended = self.carry(async |site| run::resume(site, "shop", &mut |_| {}).await);
-        ended.unwrap_or_else(|fault| panic!("{fault:?}"))
-    }
-
-    #[track_caller]
-    pub fn finish(&self) {
-        let told = self.carry(async |site| run::finish(site, "shop").await);
-        told.unwrap_or_else(|fault| panic!("{fault:?}"));
-    }
-
-    /// Carries a rollout out until something is in its journal; then the controller is gone, as a kill
-    /// leaves it.
-    pub fn cut_off(&self, file: &File, at: impl Fn(&Entry) -> bool + Send + Sync) {
-        let cut = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut tell = |line: &Line| assert!(!at(&line.entry), "the controller is killed");
-            let _ = self.carry(async |site| run::apply(site, file, &mut tell).await);
-        }));
-        assert!(cut.is_err(), "it was to be cut off");
-    }
-
-    pub fn way_back(&self) -> String {
-        let known = run::state(&self.root(), "shop")
-            .expect("readable")
-            .expect("known");
-        self.runtime
-            .block_on(run::way_back(&known))
-            .expect("both can be asked")
-    }
-
-    /// What the last rollout's steps said.
-    pub fn evidence(&self) -> Vec<String> {
-        let rollouts =
-            everopen_rollout::state::Folder::rollouts(&self.root(), "shop").expect("some");
-        let path = rollouts.last().expect("one").join("journal.jsonl");
-        let lines: Vec<Line> = everopen_rollout::journal::read(&path).expect("a journal");
-        lines
-            .into_iter()
-            .filter_map(|line| match line.entry {
-                Entry::Done { evidence, .. } => Some(evidence),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// How the last rollout ended, as its journal says.
-    pub fn evidence_of_the_end(&self) -> String {
-        let rollouts = everopen_rollout::state::Folder::rollouts(&self.root(), "shop");
-        let rollouts = rollouts.expect("some");
-        let path = rollouts.last().expect("one").join("journal.jsonl");
-        let lines: Vec<Line> = everopen_rollout::journal::read(&path).expect("a journal");
-        format!("{:?}", lines.last().map(|line| line.entry.clone()))
-    }
-
-    /// For how many milliseconds the last rollout held clients.
-    pub fn held_ms(&self) -> f64 {
-        let told = self
-            .evidence()
-            .into_iter()
-            .find(|told| told.contains("held for"));
-        let told = told.expect("clients were held");
-        let ms = told
-            .split("held for ")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next());
-        ms.and_then(|ms| ms.parse().ok()).expect("milliseconds")
-    }
-
-    /// Through the pooler.
-    #[track_caller]
-    pub fn sql(&self, sql: &str) -> String {
-        sql_at(self.pooler, "shop", sql)
-    }
-
-    /// The major version that answers clients.
-    pub fn version(&self) -> String {
-        self.sql("SELECT current_setting('server_version_num')::int / 10000")
-    }
-
-    /// Slots, publications, subscriptions and schemas of ours on both sides.
-    pub fn left(&self) -> String {
-        let sql = "SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL SELECT 'publication ' || pubname FROM pg_publication UNION ALL SELECT 'subscription ' || subname FROM pg_subscription UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'everopen'";
-        format!("{}{}", self.blue.sql(sql), self.green.sql(sql))
-    }
-
-    pub fn kill_pooler(&mut self) {
-        let _ = self.bouncer.kill();
-        let _ = self.bouncer.wait();
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for name in ["blue.log", "green.log", "shop.ini.log"] {
-                let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().rev().take(15).collect();
-                let lines: Vec<&str> = lines.into_iter().rev().collect();
-                println!("{name} ends with:\n{}", lines.join("\n"));
-            }
-        }
-        let pid = self.bouncer.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.bouncer.wait();
-    }
-}
-
-fn start_bouncer(folder: &Path, include: &str, blue: u16) -> (Child, u16) {
+pub fn start_bouncer(folder: &Path, include: &str, blue: u16) -> (Child, u16) {
     let port = free_address().port();
     let line = format!("[databases]\nshop = host=127.0.0.1 port={blue} dbname=shop\n");
     fs::write(folder.join(include), line).expect("written");
@@ -460,7 +192,7 @@ fn start_bouncer(folder: &Path, include: &str, blue: u16) -> (Child, u16) {
 }
 
 /// A disk that is soon full.
-pub struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// Not a line more of the journal fits, though the beginning of one does.
@@ -497,7 +229,7 @@ impl Drop for SmallDisk {
 
 /// Another pooler.
 pub struct Second {
-    process: Child,
+    pub process: Child,
     pub port: u16,
 }
 
