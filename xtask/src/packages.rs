@@ -45,8 +45,8 @@ pub const IPROUTE: Package = Package {
     service: None,
 };
 
-/// Clients of TLS that others have written.
-pub const TLS_CLIENTS: [Package; 2] = [
+/// Clients of the edge that others have written.
+pub const EDGE_CLIENTS: [Package; 3] = [
     Package {
         name: "openssl",
         program: "openssl",
@@ -55,6 +55,11 @@ pub const TLS_CLIENTS: [Package; 2] = [
     Package {
         name: "curl",
         program: "curl",
+        service: None,
+    },
+    Package {
+        name: "nodejs",
+        program: "node",
         service: None,
     },
 ];

@@ -193,7 +193,7 @@ fn unit(options: &Options) -> Result<Outcome> {
         println!("    {}: {error:#}", packages::IPROUTE.name);
     }
     python::ensure()?;
-    packages::ensure(&packages::TLS_CLIENTS)?;
+    packages::ensure(&packages::EDGE_CLIENTS)?;
     postgres::ensure()?;
     let mut command = workspace::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])?;
     lengthen(&mut command, options);

@@ -24,6 +24,8 @@ const HEAD: Duration = Duration::from_secs(30);
 const STREAMS_MAX: u32 = 250;
 /// Bytes of all headers of a request of HTTP/2.
 const HEADERS_MAX: u32 = 64 << 10;
+/// Bytes that wait here for a stream's client to make room, as with HTTP/1.1.
+const UNSENT_MAX: usize = crate::server::UNSENT_MAX as usize;
 /// A client of HTTP/2 from which nothing has come for so long is asked whether it is still there.
 const ASK: Duration = Duration::from_secs(60);
 
@@ -112,7 +114,9 @@ pub(crate) async fn converse<S>(
                 .max_concurrent_streams(STREAMS_MAX)
                 .max_header_list_size(HEADERS_MAX)
                 .keep_alive_interval(ASK)
-                .keep_alive_timeout(HEAD);
+                .keep_alive_timeout(HEAD)
+                .max_send_buf_size(UNSENT_MAX)
+                .enable_connect_protocol();
             let connection = builder.serve_connection(stream, service);
             until_told(connection, |c| c.graceful_shutdown(), is_told, is_silent)
                 .await
@@ -130,7 +134,9 @@ pub(crate) async fn converse<S>(
                 .max_concurrent_streams(STREAMS_MAX)
                 .max_header_list_size(HEADERS_MAX)
                 .keep_alive_interval(ASK)
-                .keep_alive_timeout(HEAD);
+                .keep_alive_timeout(HEAD)
+                .max_send_buf_size(UNSENT_MAX)
+                .enable_connect_protocol();
             let connection = builder.serve_connection_with_upgrades(stream, service);
             until_told(connection, |c| c.graceful_shutdown(), is_told, is_silent)
                 .await

@@ -32,6 +32,7 @@ mod table;
 mod tcp;
 mod tls;
 mod tunnel;
+mod websocket;
 
 pub use config::Config;
 pub use meter::{Latency, Meter, Outcome, Reading};

@@ -23,6 +23,7 @@ use crate::service::{Route, Service, Wish};
 use crate::shadow::Answered;
 use crate::stream::FromClient;
 use crate::tunnel;
+use crate::websocket::{Extended, Refused};
 
 /// Targets that are tried for one request at most.
 const ATTEMPTS_MAX: usize = 6;
@@ -148,6 +149,10 @@ enum Failure {
     Cut,
     /// A tunnel to anywhere is not what this is for.
     Method,
+    /// A stream of HTTP/2 can't become what it wants to be.
+    Protocol,
+    /// The target did not become the WebSocket that it was asked to be.
+    NotWebSocket,
 }
 
 impl Failure {
@@ -168,6 +173,8 @@ impl Failure {
             Self::HeldFull => (503, "held_full", "Too many requests wait"),
             Self::Cut => (400, "cut", "The request ended before its body did"),
             Self::Method => (405, "method", "CONNECT is not for here"),
+            Self::Protocol => (501, "protocol", "CONNECT is for WebSockets only"),
+            Self::NotWebSocket => (502, "not_websocket", "The target did not open a WebSocket"),
         };
         let body = format!(r#"{{"message":"{message}","reason":"edge_{code}"}}"#);
         let mut answer = Response::new(Either::Right(Full::from(body)));
@@ -189,7 +196,8 @@ impl Failure {
         match self {
             Self::BrokenOff | Self::TooLate => Outcome::Unanswered,
             Self::Cut => Outcome::Answered(400),
-            Self::NoTarget | Self::Unreachable | Self::HeldFull | Self::Method => {
+            Self::NotWebSocket => Outcome::Answered(502),
+            Self::NoTarget | Self::Unreachable | Self::HeldFull | Self::Method | Self::Protocol => {
                 Outcome::Unreachable
             }
         }
@@ -232,9 +240,14 @@ pub(crate) async fn serve(
 ) -> Result<Response<Answer>, Infallible> {
     let began = Instant::now();
     let service = &front.service;
-    if request.method() == Method::CONNECT {
-        return Ok(Failure::Method.answer());
-    }
+    let extended = match request.method() == Method::CONNECT {
+        true => match Extended::of(&mut request) {
+            Ok(extended) => Some(extended),
+            Err(Refused::Tunnel) => return Ok(Failure::Method.answer()),
+            Err(Refused::Protocol) => return Ok(Failure::Protocol.answer()),
+        },
+        false => None,
+    };
     if !service.wait_while_held().await {
         return Ok(Failure::HeldFull.answer());
     }
@@ -250,7 +263,10 @@ pub(crate) async fn serve(
         least: front.test && only.is_none(),
         rather: cookie.as_deref().filter(|_| service.affinity),
     };
-    let upgrade = headers::upgrade(request.headers());
+    let upgrade = match extended {
+        Some(_) => Some(Extended::upgrade()),
+        None => headers::upgrade(request.headers()),
+    };
     let from_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let uri = request.uri().clone();
     headers::towards_target(request.headers_mut(), &uri, &client);
@@ -280,6 +296,12 @@ pub(crate) async fn serve(
             _ => break Err((failed.failure, failed.group)),
         }
     };
+    let sent = match (sent, &extended) {
+        (Ok(sent), Some(extended)) if !extended.may_answer(&sent.response) => {
+            Err((Failure::NotWebSocket, Some(sent.group)))
+        }
+        (sent, _) => sent,
+    };
     let sent = match sent {
         Ok(sent) => sent,
         Err((failure, group)) => {
@@ -300,7 +322,7 @@ pub(crate) async fn serve(
     let outcome = Outcome::Answered(sent.response.status().as_u16());
     group.meter.ended(outcome, began.elapsed());
     let answered = original.and_then(|original| original.answered(&group.name, &sent.response));
-    let mut answer = pass_on(sent, from_client, answered);
+    let mut answer = pass_on(sent, from_client, extended.is_some(), answered);
     if only.is_some() || front.test {
         let name = HeaderValue::from_str(&group.name);
         name.map(|name| answer.headers_mut().insert(headers::GROUP, name))
@@ -370,7 +392,10 @@ impl std::fmt::Display for Failed {
             Failure::Unreachable => "no target could be reached",
             Failure::BrokenOff => "the target broke off",
             Failure::TooLate => "the target did not answer in time",
-            Failure::HeldFull | Failure::Cut | Failure::Method => "it was not sent",
+            Failure::NotWebSocket => "it did not open a WebSocket",
+            Failure::HeldFull | Failure::Cut | Failure::Method | Failure::Protocol => {
+                "it was not sent"
+            }
         })
     }
 }
@@ -465,6 +490,7 @@ pub(crate) async fn send(
 fn pass_on(
     sent: Sent,
     from_client: Option<OnUpgrade>,
+    is_extended: bool,
     answered: Option<Answered>,
 ) -> Response<Answer> {
     let Sent {
@@ -480,10 +506,14 @@ fn pass_on(
         let to_target = hyper::upgrade::on(&mut response);
         let to = response.headers().get(UPGRADE).cloned();
         headers::strip_hop(response.headers_mut());
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(to) = to {
-            headers.insert(UPGRADE, to);
+        if is_extended {
+            Extended::switched(&mut response);
+        } else {
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            if let Some(to) = to {
+                headers.insert(UPGRADE, to);
+            }
         }
         tokio::spawn(async move {
             let _at_work = at_work;

@@ -349,7 +349,7 @@ async fn listen(
 /// Bytes for a client that may wait in the system before they are sent (`TCP_NOTSENT_LOWAT`). By itself it
 /// takes megabytes for a client that does not read, which a server behind the edge would not notice for long;
 /// what is on its way is not bounded by it, so a distant client gets what its line carries.
-const UNSENT_MAX: u32 = 128 << 10;
+pub(crate) const UNSENT_MAX: u32 = 128 << 10;
 
 /// Serves one connection.
 async fn serve(

@@ -10,3 +10,4 @@ mod routing;
 mod shadow;
 mod support;
 mod tunnels;
+mod websockets;

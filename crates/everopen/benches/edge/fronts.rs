@@ -22,6 +22,8 @@ pub enum Front {
 /// A front that runs; it ends with this value.
 pub struct Running {
     pub address: SocketAddr,
+    /// Where it speaks HTTP/2 as well. nginx 1.22 has no WebSockets there.
+    pub http2: Option<SocketAddr>,
     child: Child,
 }
 
@@ -37,6 +39,7 @@ impl Front {
     /// Starts it; none if it is not installed.
     pub fn start(self, folder: &Path, target: SocketAddr) -> Result<Option<Running>> {
         let address = free_address();
+        let http2 = (self != Self::Nginx).then(free_address);
         let file = folder.join(format!("{}.conf", self.name()));
         let mut command = match self {
             Self::Everopen => {
@@ -49,7 +52,7 @@ impl Front {
                 None => return Ok(None),
             },
         };
-        fs::write(&file, self.settings(folder, address, target))?;
+        fs::write(&file, self.settings(folder, address, http2, target))?;
         match self {
             Self::Everopen => command
                 .args(["edge", "--drain", "0", "--config"])
@@ -72,7 +75,11 @@ impl Front {
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {}", self.name()))?;
-        let mut running = Running { address, child };
+        let mut running = Running {
+            address,
+            http2,
+            child,
+        };
         let deadline = Instant::now() + START;
         while TcpStream::connect(address).is_err() {
             if Instant::now() > deadline || running.child.try_wait()?.is_some() {
@@ -88,19 +95,32 @@ impl Front {
         Ok(Some(running))
     }
 
-    fn settings(self, folder: &Path, address: SocketAddr, target: SocketAddr) -> String {
+    fn settings(
+        self,
+        folder: &Path,
+        address: SocketAddr,
+        http2: Option<SocketAddr>,
+        target: SocketAddr,
+    ) -> String {
+        let second = match (self, http2) {
+            (Self::Everopen, Some(address)) => format!(
+                "[[listener]]\nname = \"http2\"\naddress = \"{address}\"\nservice = \"it\"\nhttp2 = true\n"
+            ),
+            (_, Some(address)) => format!("bind {address} proto h2"),
+            (_, None) => String::new(),
+        };
         let port = address.port();
         // It refuses to start where its connections would need more open files than are allowed.
         let most = (super::open_files().min(200_000) - 200) / 2;
         match self {
             Self::Everopen => format!(
-                "admin = \"edge.sock\"\n[[listener]]\nname = \"public\"\naddress = \"{address}\"\nservice = \"it\"\n\
+                "admin = \"edge.sock\"\n[[listener]]\nname = \"public\"\naddress = \"{address}\"\nservice = \"it\"\n{second}\
                  [service.it.group.blue]\ntargets = [\"{target}\"]\nweight = 1\n[service.it.group.green]\n"
             ),
             Self::Haproxy => format!(
                 "global\n  nbthread 2\n  maxconn {most}\ndefaults\n  mode http\n  option http-keep-alive\n  \
                  http-reuse always\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
-                 timeout tunnel 1h\nfrontend public\n  bind 127.0.0.1:{port}\n  option forwardfor\n  \
+                 timeout tunnel 1h\nfrontend public\n  bind 127.0.0.1:{port}\n  {second}\n  option forwardfor\n  \
                  default_backend it\nbackend it\n  server one {target}\n"
             ),
             Self::Nginx => format!(

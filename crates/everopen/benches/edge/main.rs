@@ -11,6 +11,7 @@
 
 mod fronts;
 mod load;
+mod streams;
 mod target;
 
 use std::path::PathBuf;
@@ -200,12 +201,12 @@ fn show(rows: &[(&str, Vec<Round>)], options: &Options) {
     }
 }
 
-/// Memory for idle WebSockets, for each of them: how many, and KiB for each.
+/// Memory for idle WebSockets, for each of them: of whom, how many, and KiB for each.
 async fn idle_sockets(
     options: &Options,
     folder: &std::path::Path,
     fronts: &[Front],
-) -> Result<Vec<(&'static str, usize, f64)>> {
+) -> Result<Vec<(String, usize, f64)>> {
     let bound = open_files();
     // Two for each at the front, and some for the rest.
     let count = options
@@ -213,7 +214,7 @@ async fn idle_sockets(
         .min((bound.saturating_sub(300) / 2) as usize);
     if count < options.sockets {
         println!(
-            "  {count} WebSockets and not {}: {bound} open files are allowed here",
+            "  {count} WebSockets over HTTP/1.1 and not {}: {bound} open files are allowed here",
             options.sockets
         );
     }
@@ -224,29 +225,52 @@ async fn idle_sockets(
         let Some(running) = front.start(folder, target.address)? else {
             continue;
         };
-        load::closed(running.address, CONNECTIONS, Duration::from_millis(500)).await?;
-        let before = running.memory_kib()?;
+        let before = settled(&running).await?;
         let sockets = load::sockets(running.address, count).await;
         let sockets = sockets.with_context(|| format!("WebSockets through {}", front.name()))?;
-        let after = running.memory_kib()?;
-        let each = after.saturating_sub(before) as f64 / count as f64;
-        println!(
-            "  {:<10}{count} idle WebSockets: {:.1} KiB each, {:.0} MiB in all (resident)",
-            front.name(),
-            each,
-            after as f64 / 1024.0
-        );
+        seen.push(taken(front.name(), count, before, running.memory_kib()?));
         // They are there, and not only were.
         load::all_answer(sockets).await?;
-        seen.push((front.name(), count, each));
+    }
+    // Over HTTP/2 a client's connection is one open file for many, and the target's is one for each.
+    let count = options.sockets.min(bound.saturating_sub(300) as usize);
+    for front in fronts {
+        let target = target::Process::start()?;
+        let Some(running) = front.start(folder, target.address)? else {
+            continue;
+        };
+        let Some(address) = running.http2 else {
+            continue;
+        };
+        let before = settled(&running).await?;
+        let sockets = streams::sockets(address, count).await;
+        let sockets = sockets.with_context(|| format!("HTTP/2 through {}", front.name()))?;
+        let name = format!("{} over HTTP/2", front.name());
+        seen.push(taken(&name, count, before, running.memory_kib()?));
+        streams::all_answer(sockets).await?;
     }
     Ok(seen)
+}
+
+/// Memory of a front that has worked a little.
+async fn settled(running: &Running) -> Result<u64> {
+    load::closed(running.address, CONNECTIONS, Duration::from_millis(500)).await?;
+    running.memory_kib()
+}
+
+fn taken(name: &str, count: usize, before: u64, after: u64) -> (String, usize, f64) {
+    let each = after.saturating_sub(before) as f64 / count as f64;
+    println!(
+        "  {name:<21}{count} idle WebSockets: {each:.1} KiB each, {:.0} MiB in all (resident)",
+        after as f64 / 1024.0
+    );
+    (name.to_string(), count, each)
 }
 
 fn report(
     rows: &[(&str, Vec<Round>)],
     ratio: Option<f64>,
-    sockets: &[(&'static str, usize, f64)],
+    sockets: &[(String, usize, f64)],
 ) -> Value {
     let fronts = rows.iter().map(|(name, rounds)| {
         let rounds: Vec<Value> = rounds

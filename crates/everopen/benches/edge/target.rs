@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Bytes of an answer's body.
 const BODY: usize = 1_024;
@@ -73,17 +74,27 @@ async fn converse(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
                 return Ok(());
             }
         };
-        let head = buffer[..end].to_ascii_lowercase();
+        let key = key(&buffer[..end]);
         buffer.drain(..end);
-        // The key that the clients send is that of RFC 6455, 1.3, and so is the answer to it.
-        if head.windows(9).any(|nine| nine == b"websocket") {
-            stream
-                .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-                .await?;
+        if let Some(key) = key {
+            let switch = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 sec-websocket-accept: {}\r\n\r\n",
+                derive_accept_key(key.as_bytes())
+            );
+            stream.write_all(switch.as_bytes()).await?;
             return echo(stream).await;
         }
         stream.write_all(answer).await?;
     }
+}
+
+/// The key of a request for a WebSocket.
+fn key(head: &[u8]) -> Option<String> {
+    let lines = head.split(|byte| *byte == b'\n');
+    let mut pairs = lines.filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'));
+    let (_, key) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))?;
+    Some(key.trim().to_string())
 }
 
 /// Sends back what comes.
