@@ -33,6 +33,7 @@ mod tcp;
 mod tls;
 mod tunnel;
 mod websocket;
+mod workers;
 
 pub use config::Config;
 pub use meter::{Latency, Meter, Outcome, Reading};

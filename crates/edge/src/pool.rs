@@ -12,8 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpSocket;
 
 use crate::stream::{Forgiving, FromClient};
+use crate::workers;
 
-/// Connections that are kept for later.
+/// Connections that a worker keeps for later.
 const IDLE_MAX: usize = 512;
 /// How long one is kept: below what servers usually wait, so that it is not closed while a request is
 /// on its way.
@@ -31,19 +32,21 @@ pub(crate) type Sender = SendRequest<Outgoing>;
 #[derive(Debug)]
 pub(crate) struct Pool {
     address: SocketAddr,
-    idle: Mutex<Vec<(Sender, Instant)>>,
+    /// One of each worker: its connections are served by its own event loop.
+    idle: Box<[Mutex<Vec<(Sender, Instant)>>]>,
 }
 
 impl Pool {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            idle: Mutex::new(Vec::new()),
+            idle: (0..workers::count()).map(|_| Mutex::default()).collect(),
         }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        let mine = &self.idle[workers::here()];
+        mine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection that was used last, if it still stands.

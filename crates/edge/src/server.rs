@@ -22,6 +22,7 @@ use crate::proxy::Front;
 use crate::table::{Table, TableError};
 use crate::tcp;
 use crate::tls::{self, Tls};
+use crate::workers::Workers;
 
 /// Connections of one edge.
 const CONNECTIONS_MAX: usize = 50_000;
@@ -67,6 +68,9 @@ pub enum EdgeError {
         /// What is wrong.
         what: String,
     },
+    /// The threads that serve connections can't be started.
+    #[error("start the threads that serve connections")]
+    Workers(#[source] io::Error),
     /// The sockets of the edge that runs can't be had.
     #[error("take over from the edge that runs")]
     TakeOver(#[source] io::Error),
@@ -91,6 +95,7 @@ pub(crate) struct Shared {
     pub kept: PathBuf,
     pub sockets: Sockets,
     pub tls: Arc<Tls>,
+    workers: Workers,
     open: AtomicUsize,
     /// The next connection's number. It begins at the time, so that an edge that was started again does
     /// not give numbers twice.
@@ -165,6 +170,7 @@ impl Edge {
             kept,
             sockets: Sockets::new(duplicates.map_err(EdgeError::TakeOver)?),
             tls: Arc::new(tls),
+            workers: Workers::start().map_err(EdgeError::Workers)?,
             open: AtomicUsize::new(0),
             connections: AtomicU64::new(tls::now_ms() << 20),
             keeping: tokio::sync::Mutex::new(()),
@@ -335,11 +341,18 @@ async fn listen(
             continue;
         }
         let slot = Slot(Arc::clone(&shared));
-        let (front, shared) = (Arc::clone(&front), Arc::clone(&shared));
+        // Its next bytes are another event loop's.
+        let Ok(stream) = stream.into_std() else {
+            continue;
+        };
+        let (front, its) = (Arc::clone(&front), Arc::clone(&shared));
         let (listener, stopped) = (Arc::clone(&listener), stopped.clone());
-        connections.spawn(async move {
+        shared.workers.spawn(&mut connections, async move {
             let _slot = slot;
-            serve(stream, client, &listener, front, &shared, stopped).await;
+            match TcpStream::from_std(stream) {
+                Ok(stream) => serve(stream, client, &listener, front, &its, stopped).await,
+                Err(error) => tracing::warn!(%error, "a connection can't be served"),
+            }
         });
     }
     drop(socket);
