@@ -1,6 +1,7 @@
 //! Headers between the two sides: what is about one connection stays there, and what says who a client
 //! is never comes from outside.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub(crate) const SHADOW: HeaderName = HeaderName::from_static("everopen-shadow")
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub address: IpAddr,
+    /// The address as a header has it.
+    pub forwarded: HeaderValue,
     pub scheme: &'static str,
     /// Its connection's number.
     pub connection: HeaderValue,
@@ -54,7 +57,10 @@ pub(crate) struct Peer {
 /// (CGI, RFC 3875 4.1.18, and WSGI after it): what is spelled otherwise and read alike counts as well.
 fn names_a_client(name: &HeaderName) -> bool {
     let plain = name.as_str();
-    let read = plain.replace('_', "-");
+    let read = match plain.contains('_') {
+        true => Cow::Owned(plain.replace('_', "-")),
+        false => Cow::Borrowed(plain),
+    };
     let is_certificate = read.starts_with("x-amzn-mtls-") || read == FORWARDED_CERT.as_str();
     let is_ours = [
         &FORWARDED_FOR,
@@ -81,8 +87,25 @@ pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     lists(headers, &CONNECTION, "upgrade").then(|| to.clone())
 }
 
+/// What is about one connection, beside what `Connection` names.
+static HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
 /// Takes away what is about the connection that a message came over (RFC 9110, 7.6.1).
 pub(crate) fn strip_hop(headers: &mut HeaderMap) {
+    // Most messages have none, and names are compared faster than looked up.
+    if !headers.keys().any(|name| HOP.contains(name)) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -93,17 +116,7 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
+    for name in &HOP {
         headers.remove(name);
     }
 }
@@ -120,16 +133,15 @@ pub(crate) fn towards_target(headers: &mut HeaderMap, uri: &Uri, client: &Peer) 
         headers.insert(HOST, host);
     }
     one_cookie_header(headers);
+    let is_foreign = |name: &HeaderName| *name == GROUP || *name == SHADOW || names_a_client(name);
     let foreign: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| names_a_client(name))
+        .filter(|name| is_foreign(name))
         .cloned()
         .collect();
     for name in foreign {
         headers.remove(name);
     }
-    headers.remove(GROUP);
-    headers.remove(SHADOW);
     // Who came over which hops before is somebody else's word; the last address is ours.
     let before: Vec<&str> = headers
         .get_all(FORWARDED_FOR)
@@ -137,10 +149,10 @@ pub(crate) fn towards_target(headers: &mut HeaderMap, uri: &Uri, client: &Peer) 
         .filter_map(|value| value.to_str().ok())
         .collect();
     let chain = match before.is_empty() {
-        true => client.address.to_string(),
-        false => format!("{}, {}", before.join(", "), client.address),
+        true => Ok(client.forwarded.clone()),
+        false => HeaderValue::from_str(&format!("{}, {}", before.join(", "), client.address)),
     };
-    if let Ok(chain) = HeaderValue::from_str(&chain) {
+    if let Ok(chain) = chain {
         headers.insert(FORWARDED_FOR, chain);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme));
@@ -197,6 +209,7 @@ mod tests {
         let vouched = vouched.iter();
         Peer {
             address: "192.0.2.7".parse().unwrap(),
+            forwarded: HeaderValue::from_static("192.0.2.7"),
             scheme: "http",
             connection: HeaderValue::from_static("7"),
             vouched: vouched

@@ -27,13 +27,15 @@ const RECEIVE: u32 = 256 << 10;
 /// The body of a request to a target: what the client sends; or, when it is sent again, what is known of it.
 pub(crate) type Outgoing = Either<FromClient, Full<Bytes>>;
 pub(crate) type Sender = SendRequest<Outgoing>;
+/// An idle connection, and since when it is.
+type Kept = (Sender, Instant);
 
 /// Idle connections to one target.
 #[derive(Debug)]
 pub(crate) struct Pool {
     address: SocketAddr,
     /// One of each worker: its connections are served by its own event loop.
-    idle: Box<[Mutex<Vec<(Sender, Instant)>>]>,
+    idle: Box<[Mutex<Vec<Kept>>]>,
 }
 
 impl Pool {
@@ -44,7 +46,7 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Kept>> {
         let mine = &self.idle[workers::here()];
         mine.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -47,17 +47,38 @@ pub(crate) struct Front {
 pub(crate) struct Carried {
     body: Incoming,
     _at_work: AtWork,
+    /// The connection that it comes over, until all of it has come.
+    over: Option<(Arc<Target>, Sender)>,
     /// What the shadow's answer is compared with.
     answered: Option<Answered>,
 }
 
+impl Carried {
+    /// Keeps the connection for the next request, if it is fit for one.
+    fn give_back(&mut self) {
+        let Some((target, mut sender)) = self.over.take() else {
+            return;
+        };
+        if sender.is_ready() {
+            return target.pool.put(sender);
+        }
+        tokio::spawn(async move {
+            if sender.ready().await.is_ok() {
+                target.pool.put(sender);
+            }
+        });
+    }
+}
+
 impl Drop for Carried {
     fn drop(&mut self) {
-        // A body of a known length is not asked for its end.
-        if let Some(answered) = self.answered.take()
-            && self.body.is_end_stream()
-        {
-            answered.ask_the_shadow();
+        // A body of a known length is not asked for its end. One that has not come to its end takes its
+        // connection with it.
+        if self.body.is_end_stream() {
+            self.give_back();
+            if let Some(answered) = self.answered.take() {
+                answered.ask_the_shadow();
+            }
         }
     }
 }
@@ -71,6 +92,11 @@ impl Body for Carried {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
+        match &frame {
+            Poll::Ready(None) => self.give_back(),
+            Poll::Ready(Some(Err(_))) => self.over = None,
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
         if self.answered.is_some() {
             match &frame {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -351,23 +377,16 @@ impl Sent {
         self.response.status().as_u16()
     }
 
-    /// Headers, body, and what is done when all of the body has come.
-    pub fn into_parts(self) -> (http::HeaderMap, Carried, impl FnOnce()) {
+    /// Headers and body.
+    pub fn into_parts(self) -> (http::HeaderMap, Carried) {
         let (head, body) = self.response.into_parts();
-        let (target, mut sender) = (self.target, self.sender);
         let carried = Carried {
             body,
             _at_work: self.at_work,
+            over: Some((self.target, self.sender)),
             answered: None,
         };
-        let give_back = move || {
-            tokio::spawn(async move {
-                if sender.ready().await.is_ok() {
-                    target.pool.put(sender);
-                }
-            });
-        };
-        (head.headers, carried, give_back)
+        (head.headers, carried)
     }
 }
 
@@ -420,7 +439,8 @@ pub(crate) async fn send(
             let is_kept = kept.is_some();
             let connected = match kept {
                 Some(sender) => Ok(sender),
-                None => target.pool.connect(service.connect).await,
+                // Rare, and large: it would make every request's future large, which is moved.
+                None => Box::pin(target.pool.connect(service.connect)).await,
             };
             let mut sender = match connected {
                 Ok(sender) => sender,
@@ -497,7 +517,7 @@ fn pass_on(
         mut response,
         group,
         target,
-        mut sender,
+        sender,
         at_work,
     } = sent;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -531,15 +551,9 @@ fn pass_on(
         Either::Left(Carried {
             body,
             _at_work: at_work,
+            over: Some((target, sender)),
             answered,
         })
     };
-    let answer = response.map(carried);
-    tokio::spawn(async move {
-        // When the body has come to its end.
-        if sender.ready().await.is_ok() {
-            target.pool.put(sender);
-        }
-    });
-    answer
+    response.map(carried)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -379,6 +379,7 @@ async fn serve(
     let number = shared.connections.fetch_add(1, Relaxed);
     let mut peer = Peer {
         address: client.ip(),
+        forwarded: forwarded(client.ip()),
         scheme: "http",
         connection: HeaderValue::from(number),
         vouched: Vouched::default(),
@@ -407,6 +408,10 @@ async fn serve(
             http::converse(welcome.stream, speaks, peer, front, stopped).await;
         }
     }
+}
+
+fn forwarded(address: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(address.to_string()).expect("invariant: an address is ASCII")
 }
 
 fn is_of_the_client(error: &io::Error) -> bool {

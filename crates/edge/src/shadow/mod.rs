@@ -334,14 +334,11 @@ impl Answered {
             Err(failed) => (failed.outcome(), Err(failed.to_string())),
             Ok(sent) => {
                 let status = sent.status();
-                let (headers, came, given_back) = sent.into_parts();
+                let (headers, came) = sent.into_parts();
                 let came = Limited::new(came, shadow.shadowing.body_max);
                 let patience = original.service.answer;
                 let whole = match tokio::time::timeout(patience, came.collect()).await {
-                    Ok(Ok(whole)) => {
-                        given_back();
-                        Ok(whole.to_bytes())
-                    }
+                    Ok(Ok(whole)) => Ok(whole.to_bytes()),
                     Ok(Err(error)) => Err(format!("its body: {error}")),
                     Err(_) => Err("its body did not come in time".to_string()),
                 };

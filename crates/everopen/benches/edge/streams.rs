@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 
 use crate::load::PATIENCE;
 
-/// WebSockets of one connection.
-const EACH: usize = 200;
+/// WebSockets of one connection: what HAProxy allows by itself.
+const EACH: usize = 100;
 
 /// An open WebSocket, and the connection that it needs.
 pub struct Socket {
