@@ -151,7 +151,8 @@ impl<'a> Controller<'a> {
                     Step::Copy => {
                         stream::publish(from, &tables).await?;
                         stream::subscribe(to, from, true).await?;
-                        stream::copied(to, Duration::from_millis(database.copy_ms)).await
+                        let patience = Duration::from_millis(database.copy_ms);
+                        stream::copied(to, from, patience).await
                     }
                     Step::WayBack => {
                         let both = stream::common(&tables, &stream::tables(to).await?);
@@ -302,7 +303,7 @@ impl<'a> Controller<'a> {
         from: &Server,
         to: &Server,
     ) -> Result<String, String> {
-        stream::prepare(from).await?;
+        stream::prepare(from, to).await?;
         let began = Instant::now();
         let path = self.path.join("schema.sql");
         let file = path.display().to_string();
@@ -384,6 +385,7 @@ impl<'a> Controller<'a> {
                 }
             }
             stream::drop_slot(&serving).await.map_err(stuck)?;
+            stream::drop_copies(&serving).await.map_err(stuck)?;
             clean(&serving).await.map_err(stuck)?;
         } else if let Ok(other) = &other {
             // Only the slot for the way after this one was made.

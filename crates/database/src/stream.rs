@@ -47,13 +47,20 @@ pub(crate) async fn tables(server: &Server) -> Result<Vec<Table>, String> {
 }
 
 /// What is ours on a side: a schema with the barrier, into which a token is written that must come out on
-/// the other side.
-pub(crate) async fn prepare(server: &Server) -> Result<(), String> {
+/// the other side; and which server that is, since it may be gone when what it left here is to be found.
+pub(crate) async fn prepare(server: &Server, follower: &Server) -> Result<(), String> {
+    let system = follower
+        .value("SELECT system_identifier FROM pg_control_system()")
+        .await?;
     server
-        .run(
+        .run(&format!(
             "CREATE SCHEMA IF NOT EXISTS everopen;
-             CREATE TABLE IF NOT EXISTS everopen.barrier (token text PRIMARY KEY);",
-        )
+             CREATE TABLE IF NOT EXISTS everopen.barrier (token text PRIMARY KEY);
+             CREATE TABLE IF NOT EXISTS everopen.follower (system text PRIMARY KEY);
+             DELETE FROM everopen.follower;
+             INSERT INTO everopen.follower VALUES ({})",
+            literal(&system)
+        ))
         .await
 }
 
@@ -107,15 +114,37 @@ pub(crate) async fn make_slot(from: &Server) -> Result<(), String> {
 /// Drops the slot of the stream from here; who used it may not have noticed yet that it is over.
 pub(crate) async fn drop_slot(from: &Server) -> Result<(), String> {
     let name = from.side.other().stream();
+    drop_slots(from, &format!("slot_name = '{name}'")).await
+}
+
+/// Drops the slots by which the other side copied its tables. It does that itself, unless it died.
+pub(crate) async fn drop_copies(from: &Server) -> Result<(), String> {
+    let is_known = from
+        .value("SELECT to_regclass('everopen.follower') IS NOT NULL")
+        .await?;
+    if is_known != "t" {
+        return Ok(());
+    }
+    // The server's name for them ends in who copies (`ReplicationSlotNameForTablesync`).
+    let which = "slot_name ~ ('^pg_[0-9]+_sync_[0-9]+_' || (SELECT max(system) FROM everopen.follower) || '$')";
+    drop_slots(from, which).await
+}
+
+/// Drops these slots. A server that was cut off may hold one for a minute here; it is told to leave.
+async fn drop_slots(from: &Server, which: &str) -> Result<(), String> {
     let deadline = Instant::now() + RELEASE;
     loop {
         let dropped = from
             .run(&format!(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}'"
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE {which}"
             ))
             .await;
         match dropped {
             Err(error) if error.contains("55006") && Instant::now() < deadline => {
+                from.run(&format!(
+                    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL AND {which}"
+                ))
+                .await?;
                 tokio::time::sleep(LOOK).await;
             }
             done => return done,
@@ -154,8 +183,12 @@ pub(crate) async fn unsubscribe(to: &Server) -> Result<(), String> {
     to.run(&format!("DROP SUBSCRIPTION {name}")).await
 }
 
-/// Waits until every table is copied and rows come as they are written.
-pub(crate) async fn copied(to: &Server, patience: Duration) -> Result<String, String> {
+/// Waits until every table is copied and rows come as they are written, as long as both sides are there.
+pub(crate) async fn copied(
+    to: &Server,
+    from: &Server,
+    patience: Duration,
+) -> Result<String, String> {
     let name = to.side.stream();
     let began = Instant::now();
     loop {
@@ -164,6 +197,8 @@ pub(crate) async fn copied(to: &Server, patience: Duration) -> Result<String, St
                 "SELECT count(*), count(*) FILTER (WHERE srsubstate = 'r') FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid WHERE s.subname = '{name}'"
             ))
             .await?;
+        // The other side only tries again when it can't reach this one.
+        from.value("SELECT 1").await?;
         let (all, ready) = (state[0][0].clone(), state[0][1].clone());
         if all == ready && all != "0" {
             return Ok(format!(

@@ -5,3 +5,4 @@ mod forth_and_back;
 mod found;
 mod place;
 mod servers;
+mod servers_gone;

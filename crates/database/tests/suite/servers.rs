@@ -72,6 +72,32 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 pub struct Postgres {
     pub port: u16,
     process: Child,
+    bin: PathBuf,
+    data: PathBuf,
+}
+
+fn run(bin: &Path, data: &Path) -> Child {
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(data.with_extension("log"));
+    program(bin.join("postgres"))
+        .arg("-D")
+        .arg(data)
+        .stdout(Stdio::null())
+        .stderr(log.expect("a log"))
+        .spawn()
+        .expect("it starts")
+}
+
+fn ready(port: u16) {
+    let port = port.to_string();
+    until("the server takes connections", || {
+        let ready = Command::new(format!("{OLD}/pg_isready"))
+            .args(["--host", "127.0.0.1", "--port", &port, "--quiet"])
+            .status();
+        ready.is_ok_and(|status| status.success())
+    });
 }
 
 impl Postgres {
@@ -99,31 +125,34 @@ impl Postgres {
             .open(data.join("postgresql.conf"))
             .expect("settings");
         file.write_all(settings.as_bytes()).expect("written");
-        let log = fs::File::create(data.with_extension("log")).expect("a log");
-        let process = program(bin.join("postgres"))
-            .args(["-D", &path])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("it starts");
-        let server = Self { port, process };
-        until("the server takes connections", || {
-            let ready = Command::new(format!("{OLD}/pg_isready"))
-                .args([
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    &port.to_string(),
-                    "--quiet",
-                ])
-                .status();
-            ready.is_ok_and(|status| status.success())
-        });
-        server
+        let process = run(bin, data);
+        ready(port);
+        Self {
+            port,
+            process,
+            bin: bin.to_path_buf(),
+            data: data.to_path_buf(),
+        }
     }
 
     pub fn sql(&self, sql: &str) -> String {
         sql_at(self.port, "shop", sql)
+    }
+
+    /// It is gone at once, with all its processes; it can be started again.
+    pub fn kill(&self) {
+        let pid = self.process.id().to_string();
+        good(Command::new("kill").args(["-QUIT", &pid]));
+        until("it is gone", || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_err()
+        });
+    }
+
+    /// Starts it again where it was.
+    pub fn start_again(&mut self) {
+        let _ = self.process.wait();
+        self.process = run(&self.bin, &self.data);
+        ready(self.port);
     }
 
     fn end(&mut self, signal: &str) {

@@ -1,0 +1,107 @@
+//! A server dies while rows are copied: clients stay where they are, and nothing is left behind.
+
+use std::process::{Child, Command, Stdio};
+
+use everopen_database::run::{self, Ended, Fault, Side};
+use everopen_rollout::journal::{Entry, Line, Outcome};
+
+use crate::place::Place;
+use crate::servers::{Load, until};
+
+const COPYING: &str =
+    "SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name LIKE 'pg\\_%\\_sync\\_%'";
+
+/// Keeps a table on green from being written until it ends, so that its copy is under way.
+struct Locked(Child);
+
+impl Locked {
+    fn on(port: u16) -> Self {
+        let port = port.to_string();
+        let sql = "BEGIN; LOCK TABLE orders IN SHARE MODE; SELECT pg_sleep(120)";
+        let session = Command::new("psql")
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port,
+            ])
+            .args([
+                "--username",
+                "postgres",
+                "--dbname",
+                "shop",
+                "--command",
+                sql,
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(session.expect("psql is installed"))
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Applies, and does something as soon as the copy of a table hangs.
+fn apply_and_then(place: &Place, then: impl Fn() + Sync) -> Result<Ended, Fault> {
+    let file = place.file("");
+    std::thread::scope(|scope| {
+        let mut locked = None;
+        place.carry(async |site| {
+            let mut tell = |line: &Line| {
+                if matches!(&line.entry, Entry::Begun { text, .. } if text.contains("copy all")) {
+                    locked = Some(Locked::on(place.green.port));
+                    until("green's table is locked", || {
+                        place.green.sql("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'orders'::regclass") == "t"
+                    });
+                    scope.spawn(|| {
+                        until("a table is copied", || place.blue.sql(COPYING) == "t");
+                        then();
+                    });
+                }
+            };
+            run::apply(site, &file, &mut tell).await
+        })
+    })
+}
+
+/// What is left on blue of a rollout, slots of table copies among it.
+fn left(place: &Place) -> String {
+    place.blue.sql(
+        "SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL SELECT 'publication ' || pubname FROM pg_publication UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'everopen'",
+    )
+}
+
+#[test]
+fn green_dies_while_rows_are_copied() {
+    let place = Place::new();
+    let load = Load::start(&place, 15);
+    let ended = apply_and_then(&place, || place.green.kill()).expect("it ends");
+    assert_eq!((ended.outcome, ended.serving), (Outcome::Old, Side::Blue));
+    assert_eq!(left(&place), "", "{:?}", ended.reason);
+    load.end_without_failure();
+    place.sql("INSERT INTO orders (account, price) VALUES (1, 1)");
+}
+
+#[test]
+fn blue_dies_while_rows_are_copied() {
+    let mut place = Place::new();
+    let fault = apply_and_then(&place, || place.blue.kill()).expect_err("nobody serves");
+    assert!(
+        fault.to_string().contains("everopen rollout resume"),
+        "it says what to do: {fault}"
+    );
+    place.blue.start_again();
+    let ended = place.resume();
+    assert_eq!((ended.outcome, ended.serving), (Outcome::Old, Side::Blue));
+    assert_eq!(place.left(), "");
+    place.sql("INSERT INTO orders (account, price) VALUES (1, 1)");
+}
