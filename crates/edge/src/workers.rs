@@ -41,6 +41,8 @@ pub(crate) fn here() -> usize {
 #[derive(Debug)]
 pub(crate) struct Workers {
     all: Vec<Worker>,
+    /// From which the one with the fewest connections is looked for.
+    next: AtomicUsize,
     /// Dropped, it ends them.
     _ends: watch::Sender<()>,
 }
@@ -83,16 +85,23 @@ impl Workers {
                 })?;
             all.push(worker);
         }
-        Ok(Self { all, _ends: ends })
+        Ok(Self {
+            all,
+            next: AtomicUsize::new(0),
+            _ends: ends,
+        })
     }
 
-    /// Gives a connection to the one that has the fewest.
+    /// Gives a connection to the one that has the fewest. They take turns where these are more than one:
+    /// a connection that became a tunnel counts no more, and many that end soon would all be the first's.
     pub fn spawn<F>(&self, connections: &mut JoinSet<()>, serve: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let first = self.next.fetch_add(1, Relaxed) % self.all.len();
+        let (before, from) = self.all.split_at(first);
         let fewest = |worker: &&Worker| worker.connections.load(Relaxed);
-        let worker = self.all.iter().min_by_key(fewest);
+        let worker = from.iter().chain(before).min_by_key(fewest);
         let worker = worker.expect("invariant: there is at least one");
         worker.connections.fetch_add(1, Relaxed);
         let has = Has(Arc::clone(&worker.connections));
@@ -107,6 +116,22 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn connections_that_end_at_once_are_spread_as_well() {
+        let workers = Workers::start().expect("threads");
+        let mut seen = vec![0; count()];
+        for _ in 0..3 * count() {
+            let mut connections = JoinSet::new();
+            let (tell, told) = tokio::sync::oneshot::channel();
+            workers.spawn(&mut connections, async move {
+                tell.send(here()).expect("heard");
+            });
+            seen[told.await.expect("said")] += 1;
+            connections.join_next().await;
+        }
+        assert_eq!(seen, vec![3; count()]);
+    }
 
     #[tokio::test]
     async fn connections_are_spread_and_end_with_their_threads() {
