@@ -1,6 +1,6 @@
 //! PgBouncer: its admin console, and the file with the database's line.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use everopen_rollout::state::write;
 use tokio_postgres::{Client, Config};
@@ -8,6 +8,8 @@ use tokio_postgres::{Client, Config};
 use crate::file::Pooler;
 use crate::server::{Side, connect, query};
 
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(2);
 /// How long a command may take that waits for nobody.
 const ORDER: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,25 @@ impl Console {
     pub async fn pause(&self, patience: Duration) -> Result<(), String> {
         let command = format!("PAUSE {}", self.pooler.database);
         self.order(&command, patience).await.map(drop)
+    }
+
+    /// Waits until a pooler that holds its clients has no connection to a server, none that is still
+    /// logging in either: one that is ended in its login makes the pooler refuse clients for seconds
+    /// (`server_login_retry`).
+    pub async fn is_apart(&self, patience: Duration) -> Result<(), String> {
+        let began = Instant::now();
+        loop {
+            // Type, user and database are the first columns.
+            let servers = self.show("SERVERS").await?;
+            let is_ours = |row: &Vec<String>| row.get(2) == Some(&self.pooler.database);
+            if !servers.iter().any(is_ours) {
+                return Ok(());
+            }
+            if began.elapsed() > patience {
+                return Err("pgbouncer: a connection to the server is still being made".into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Lets clients go on; one that holds nobody is left as it is.
