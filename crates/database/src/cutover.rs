@@ -134,7 +134,7 @@ impl Cutover<'_> {
         // All of them, and only then anything else.
         let paused = join_all(consoles.iter().map(|console| console.pause(budget))).await;
         paused.into_iter().collect::<Result<Vec<()>, String>>()?;
-        let apart = join_all(consoles.iter().map(|console| console.is_apart(left()))).await;
+        let apart = join_all(consoles.iter().map(|console| console.wait_apart(left()))).await;
         apart.into_iter().collect::<Result<Vec<()>, String>>()?;
         note("pause");
         fence(self.from, true).await?;

@@ -53,17 +53,15 @@ impl Console {
     /// Waits until a pooler that holds its clients has no connection to a server, none that is still
     /// logging in either: one that is ended in its login makes the pooler refuse clients for seconds
     /// (`server_login_retry`).
-    pub async fn is_apart(&self, patience: Duration) -> Result<(), String> {
+    pub async fn wait_apart(&self, patience: Duration) -> Result<(), String> {
         let began = Instant::now();
         loop {
             // Type, user and database are the first columns.
-            let servers = self.show("SERVERS").await?;
+            let left = patience.saturating_sub(began.elapsed());
+            let servers = self.order("SHOW SERVERS", left).await?;
             let is_ours = |row: &Vec<String>| row.get(2) == Some(&self.pooler.database);
             if !servers.iter().any(is_ours) {
                 return Ok(());
-            }
-            if began.elapsed() > patience {
-                return Err("pgbouncer: a connection to the server is still being made".into());
             }
             tokio::time::sleep(LOOK).await;
         }

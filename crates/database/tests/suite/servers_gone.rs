@@ -1,5 +1,6 @@
 //! A server dies while rows are copied: clients stay where they are, and nothing is left behind.
 
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use everopen_database::run::{self, Ended, Fault, Side};
@@ -16,30 +17,20 @@ struct Locked(Child);
 
 impl Locked {
     fn on(port: u16) -> Self {
-        let port = port.to_string();
-        let sql = "BEGIN; LOCK TABLE orders IN SHARE MODE; SELECT pg_sleep(120)";
-        let session = Command::new("psql")
-            .args([
-                "--no-psqlrc",
-                "--quiet",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                &port,
-            ])
-            .args([
-                "--username",
-                "postgres",
-                "--dbname",
-                "shop",
-                "--command",
-                sql,
-            ])
-            .stdin(Stdio::null())
+        let mut session = Command::new("psql")
+            .args(["--no-psqlrc", "--quiet", "--host", "127.0.0.1"])
+            .args(["--port", &port.to_string(), "--username", "postgres"])
+            .args(["--dbname", "shop"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn();
-        Self(session.expect("psql is installed"))
+            .spawn()
+            .expect("psql is installed");
+        // It stays as long as nobody closes its input.
+        let input = session.stdin.as_mut().expect("an input");
+        let sql = b"BEGIN; LOCK TABLE orders IN SHARE MODE;\n";
+        input.write_all(sql).expect("sent");
+        Self(session)
     }
 }
 
