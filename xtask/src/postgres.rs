@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const DEBIAN: [Package; 2] = [
+const DEBIAN: [Package; 3] = [
     Package {
         name: "postgresql-15",
         program: "/usr/lib/postgresql/15/bin/postgres",
@@ -20,6 +20,12 @@ const DEBIAN: [Package; 2] = [
         name: "pgbouncer",
         program: "pgbouncer",
         service: Some("pgbouncer"),
+    },
+    // A file system whose files can share blocks.
+    Package {
+        name: "xfsprogs",
+        program: "/usr/sbin/mkfs.xfs",
+        service: None,
     },
 ];
 

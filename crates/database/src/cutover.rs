@@ -23,14 +23,72 @@ pub(crate) struct Cutover<'a> {
     pub to: &'a Server,
 }
 
-/// Clients are held, the side that served takes no writes, and the other has all of its rows.
+/// Who or what is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// All clients.
+    Clients,
+    /// Those who write.
+    WritesHeld,
+    /// Nobody, and who writes is refused.
+    WritesRefused,
+}
+
+/// The side that served takes no writes, and clients wait, or those that write.
 pub(crate) struct Held {
-    consoles: Vec<Console>,
-    began: Instant,
+    pub consoles: Vec<Console>,
+    what: What,
+    pub began: Instant,
+    /// The last moment that was noted.
+    mark: Instant,
+    /// What took how long.
+    told: String,
     /// Sessions that had gone around the poolers, and were ended.
     pub strays: Vec<String>,
-    pub told: String,
-    pub proof: Proof,
+    /// Both sides as they were in this time.
+    pub proof: Option<Proof>,
+}
+
+impl Held {
+    /// It begins now.
+    pub fn new(consoles: Vec<Console>, what: What) -> Self {
+        let now = Instant::now();
+        Self {
+            consoles,
+            what,
+            began: now,
+            mark: now,
+            told: String::new(),
+            strays: Vec::new(),
+            proof: None,
+        }
+    }
+
+    /// Whether reads go on.
+    pub fn is_of_writes(&self) -> bool {
+        self.what != What::Clients
+    }
+
+    /// What the time since the last note was for.
+    pub fn note(&mut self, what: &str) {
+        let ms = self.mark.elapsed().as_secs_f64() * 1_000.0;
+        self.told += &format!("{what} {ms:.0} ms, ");
+        self.mark = Instant::now();
+    }
+
+    /// All of it, for people.
+    fn told(&self) -> String {
+        let what = match self.what {
+            What::Clients => "clients were held for",
+            What::WritesHeld => "writes were held, and reads went on, for",
+            What::WritesRefused => "writes were refused (25006), and reads went on, for",
+        };
+        let ms = self.began.elapsed().as_secs_f64() * 1_000.0;
+        format!(
+            "{what} {ms:.0} ms ({})",
+            self.told.trim_end_matches([',', ' '])
+        )
+    }
 }
 
 /// Sets or lifts the fence of a side: new sessions read only.
@@ -46,6 +104,15 @@ pub(crate) async fn fence(server: &Server, is_up: bool) -> Result<(), String> {
     server.run(&format!("ALTER DATABASE {name} {how}")).await
 }
 
+/// Those that have been open for so long that they will hardly end within the budget.
+pub(crate) async fn long_transactions(from: &Server, ms: u64) -> Result<Vec<String>, String> {
+    from
+        .column(&format!(
+            "SELECT 'process ' || pid || ' for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
+        ))
+        .await
+}
+
 impl Cutover<'_> {
     /// Holds clients within the budget, as often as it takes. When it fails everything is as before.
     pub async fn hold(&self) -> Result<Held, String> {
@@ -54,7 +121,7 @@ impl Cutover<'_> {
             if attempt > 1 {
                 tokio::time::sleep(Duration::from_millis(self.database.retry_ms)).await;
             }
-            let long = self.long_transactions().await?;
+            let long = long_transactions(self.from, self.database.pause_ms / 2).await?;
             if !long.is_empty() {
                 last = format!(
                     "transactions are open that would have to be waited for: {}",
@@ -82,16 +149,6 @@ impl Cutover<'_> {
         Err(format!(
             "clients could not be held for {ms} ms or less in {attempts} tries; nothing has changed. The last: {last}"
         ))
-    }
-
-    /// Those that have been open for so long that they will hardly end within the budget.
-    async fn long_transactions(&self) -> Result<Vec<String>, String> {
-        let ms = self.database.pause_ms / 2;
-        self.from
-            .column(&format!(
-                "SELECT 'process ' || pid || ' for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
-            ))
-            .await
     }
 
     /// Why the other side would not have all rows in time; nobody is held to find that out.
@@ -122,28 +179,29 @@ impl Cutover<'_> {
             consoles.push(Console::open(pooler).await?);
         }
         let proof = Proof::connect(self.from, self.to).await?;
-        let began = Instant::now();
+        let mut held = Held::new(consoles, What::Clients);
+        let began = held.began;
         let budget = Duration::from_millis(self.database.pause_ms);
         let left = || budget.saturating_sub(began.elapsed());
-        let mut told = String::new();
-        let mut mark = began;
-        let mut note = |what: &str| {
-            told += &format!("{what} {:.0} ms, ", mark.elapsed().as_secs_f64() * 1_000.0);
-            mark = Instant::now();
-        };
         // All of them, and only then anything else.
-        let paused = join_all(consoles.iter().map(|console| console.pause(budget))).await;
+        let paused = join_all(held.consoles.iter().map(|console| console.pause(budget))).await;
         paused.into_iter().collect::<Result<Vec<()>, String>>()?;
-        let apart = join_all(consoles.iter().map(|console| console.wait_apart(left()))).await;
-        apart.into_iter().collect::<Result<Vec<()>, String>>()?;
-        note("pause");
+        let apart = held
+            .consoles
+            .iter()
+            .map(|console| console.wait_apart(left()));
+        join_all(apart)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<()>, String>>()?;
+        held.note("pause");
         fence(self.from, true).await?;
-        let strays = self.end_strays().await?;
-        note("fence");
+        held.strays = self.end_strays().await?;
+        held.note("fence");
         self.barrier(began + budget).await?;
-        note("barrier");
+        held.note("barrier");
         self.copy_sequences().await?;
-        note("sequences");
+        held.note("sequences");
         // Where the way back begins: before the first write there, after the last that came from here.
         let slot = self.from.side.stream();
         self.to
@@ -153,20 +211,16 @@ impl Cutover<'_> {
             .await?;
         fence(self.to, false).await?;
         proof.keep().await?;
-        note("slot");
+        held.note("slot");
         if left().is_zero() {
             return Err(format!(
-                "{told}which is more than {} ms",
+                "{}which is more than {} ms",
+                held.told,
                 budget.as_millis()
             ));
         }
-        Ok(Held {
-            consoles,
-            began,
-            strays,
-            told,
-            proof,
-        })
+        held.proof = Some(proof);
+        Ok(held)
     }
 
     /// The poolers have no connection here any more; who has one came another way, and a fence binds new
@@ -298,11 +352,7 @@ pub(crate) async fn switch(database: &Database, held: Option<&Held>, to: Side) -
         }
     }
     let mut told = match held {
-        Some(held) => format!(
-            "clients were held for {:.0} ms ({})",
-            held.began.elapsed().as_secs_f64() * 1_000.0,
-            held.told.trim_end_matches([',', ' '])
-        ),
+        Some(held) => held.told(),
         None => "it was gone on with after it was cut off".to_string(),
     };
     if let Some(held) = held.filter(|held| !held.strays.is_empty()) {

@@ -22,8 +22,15 @@ pub struct Database {
     /// The server that serves, as a libpq connection string (`host=… port=… user=… dbname=…`). Its user may
     /// replicate and owns the tables, as a superuser does. The other server reaches it by the same string.
     pub blue: String,
-    /// The server that is to serve: it runs, has the database, and nothing in it.
+    /// The server that is to serve: it runs, has the database, and nothing in it; or it is made, if `clone`
+    /// says how.
     pub green: String,
+    /// Whether rows are copied while clients write, or green is made while nobody may write.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// How green is made, of the strategy `clone`.
+    #[serde(default)]
+    pub clone: Option<CloneOf>,
     /// The poolers through which all clients come.
     #[serde(rename = "pgbouncer")]
     pub poolers: Vec<Pooler>,
@@ -54,6 +61,85 @@ pub struct Database {
     pub psql: String,
 }
 
+/// How green comes to have blue's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// By a stream, while clients read and write. They are held for a moment.
+    #[default]
+    Replicate,
+    /// By a clone, while clients read. Writes are held or refused until green serves.
+    Clone,
+}
+
+/// What clients meet that write while a clone is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Writes {
+    /// SQLSTATE 25006, `read_only_sql_transaction`.
+    #[default]
+    Refused,
+    /// They wait, at the pooler. Clients that only read come by another name then, `reads` of each pooler.
+    Held,
+}
+
+/// How a clone is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// `pg_basebackup` of the whole server, of the same major version. Green need not be on the same host as
+    /// blue, but must be on the controller's.
+    BaseBackup,
+    /// A copy of blue's files that shares their blocks (`cp --reflink`), on a file system that can (Btrfs, XFS
+    /// and others); of the whole server, of the same major version. Blue must be on the controller's host.
+    CopyOnWrite,
+    /// `pg_dump` and `pg_restore`: of this database alone, also into a later major version. Green runs already
+    /// and has nothing in its database.
+    Dump,
+    /// Programs of one's own: a snapshot of a volume, of a cloud's disk, `pg_upgrade` of a copy.
+    Command,
+}
+
+/// How green is made, and what is done with it when it is not wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloneOf {
+    /// By what.
+    pub how: How,
+    /// What clients meet that write meanwhile.
+    #[serde(default)]
+    pub writes: Writes,
+    /// Milliseconds for which they may meet that in all; then everything is as before.
+    #[serde(default = "a_minute")]
+    pub hold_ms: u64,
+    /// Green's folder, which is made: of `base_backup` and `copy_on_write`.
+    #[serde(default)]
+    pub data: Option<PathBuf>,
+    /// Blue's folder, of `copy_on_write`.
+    #[serde(default)]
+    pub blue_data: Option<PathBuf>,
+    /// Where the server's programs are (`pg_ctl`, `pg_basebackup`, `pg_restore`); none if they are on the path.
+    #[serde(default)]
+    pub bin: Option<PathBuf>,
+    /// Lines that are added to green's configuration: its port, at least, if blue is on the same host.
+    #[serde(default)]
+    pub settings: Vec<String>,
+    /// What comes before each program and its arguments, as `["sudo", "-u", "postgres"]`: servers refuse to be
+    /// root's.
+    #[serde(default)]
+    pub run_by: Vec<String>,
+    /// Programs that dump and restore at the same time, of `dump`.
+    #[serde(default = "two")]
+    pub jobs: u32,
+    /// The program that makes green and starts it, with its arguments, of `command`. It runs in the plan's
+    /// folder.
+    #[serde(default)]
+    pub make: Vec<String>,
+    /// The program that ends green and removes it, also where it is not there or not whole; of `command`.
+    #[serde(default)]
+    pub remove: Vec<String>,
+}
+
 /// A PgBouncer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +148,11 @@ pub struct Pooler {
     pub admin: String,
     /// The name under which clients know the database.
     pub database: String,
-    /// A file that its configuration includes (`%include`) and that holds this database's line and nothing
+    /// The name by which clients come that only read, if they have one of their own. It leads where the other
+    /// does.
+    #[serde(default)]
+    pub reads: Option<String>,
+    /// A file that its configuration includes (`%include`) and that holds the lines of these names and nothing
     /// else: it is written anew.
     pub file: PathBuf,
     /// What stands in the line for blue (`host=… port=… dbname=…`).
@@ -73,6 +163,14 @@ pub struct Pooler {
 
 const fn half_a_second() -> u64 {
     500
+}
+
+const fn two() -> u32 {
+    2
+}
+
+const fn a_minute() -> u64 {
+    60_000
 }
 
 const fn twenty() -> u32 {
@@ -101,6 +199,8 @@ fn psql() -> String {
 
 /// The longest that clients may be held: a pooler's own limit for waiting clients is two minutes.
 const PAUSE_MAX_MS: u64 = 60_000;
+/// The longest that writes may be refused.
+const HOLD_MAX_MS: u64 = 24 * 3_600_000;
 
 impl File {
     /// Whether a file is one of these, and not that of a service.
@@ -126,6 +226,18 @@ impl File {
         let database = &mut file.database;
         for path in &mut database.change {
             *path = base.join(&path);
+        }
+        if let Some(clone) = &mut database.clone {
+            let folders = [&mut clone.data, &mut clone.blue_data, &mut clone.bin];
+            for path in folders.into_iter().flatten() {
+                *path = base.join(&path);
+            }
+            // A program beside the file, as one writes it in a shell.
+            for program in [&mut clone.make, &mut clone.remove] {
+                if let Some(program) = program.first_mut().filter(|name| name.contains('/')) {
+                    *program = base.join(&program).display().to_string();
+                }
+            }
         }
         for pooler in &mut database.poolers {
             pooler.file = base.join(&pooler.file);
@@ -160,10 +272,18 @@ impl File {
             if let Err(error) = pooler.admin.parse::<tokio_postgres::Config>() {
                 return Err((field("admin"), error.to_string()));
             }
-            let plain = pooler.database.bytes().all(known) && !pooler.database.is_empty();
-            if !plain {
-                let detail = format!("{:?} is no plain name", pooler.database);
-                return Err((field("database"), detail));
+            let names = [
+                ("database", Some(&pooler.database)),
+                ("reads", pooler.reads.as_ref()),
+            ];
+            for (key, name) in names {
+                let plain = |name: &String| name.bytes().all(known) && !name.is_empty();
+                if let Some(name) = name.filter(|name| !plain(name)) {
+                    return Err((field(key), format!("{name:?} is no plain name")));
+                }
+            }
+            if pooler.reads.as_ref() == Some(&pooler.database) {
+                return Err((field("reads"), "it is the same name as `database`".into()));
             }
             for (name, line) in [("blue", &pooler.blue), ("green", &pooler.green)] {
                 if line.contains(['\n', '\r', '[', ';']) || !line.contains("host=") {
@@ -181,6 +301,63 @@ impl File {
         }
         if database.attempts == 0 {
             return wrong("attempts", "it is never tried".into());
+        }
+        match (database.strategy, &database.clone) {
+            (Strategy::Replicate, None) => Ok(()),
+            (Strategy::Clone, Some(clone)) => clone.check(&database.poolers),
+            (Strategy::Clone, None) => wrong(
+                "clone",
+                "the strategy is `clone`: how is green made?".into(),
+            ),
+            (Strategy::Replicate, Some(_)) => wrong(
+                "strategy",
+                "there is a `clone`, and the strategy is not `clone`".into(),
+            ),
+        }
+    }
+}
+
+impl CloneOf {
+    fn check(&self, poolers: &[Pooler]) -> Result<(), (String, String)> {
+        let wrong = |field: &str, detail: &str| {
+            Err((format!("database.clone.{field}"), detail.to_string()))
+        };
+        let needs = |field: &str, is_there: bool, is_needed: bool| match (is_there, is_needed) {
+            (false, true) => wrong(field, "this way of cloning needs it"),
+            (true, false) => wrong(field, "this way of cloning has no use for it"),
+            _ => Ok(()),
+        };
+        let is_physical = matches!(self.how, How::BaseBackup | How::CopyOnWrite);
+        needs("data", self.data.is_some(), is_physical)?;
+        needs(
+            "blue_data",
+            self.blue_data.is_some(),
+            self.how == How::CopyOnWrite,
+        )?;
+        needs("make", !self.make.is_empty(), self.how == How::Command)?;
+        needs("remove", !self.remove.is_empty(), self.how == How::Command)?;
+        if !self.settings.is_empty() && !is_physical {
+            return wrong("settings", "this way of cloning has no use for it");
+        }
+        if let Some(line) = self.settings.iter().find(|line| line.contains('\n')) {
+            return wrong("settings", &format!("{line:?} is more than a line"));
+        }
+        if self.jobs == 0 {
+            return wrong("jobs", "nothing would be copied");
+        }
+        let most = match self.writes {
+            Writes::Held => PAUSE_MAX_MS,
+            Writes::Refused => HOLD_MAX_MS,
+        };
+        if !(1..=most).contains(&self.hold_ms) {
+            let detail = format!("{} is not from 1 to {most}", self.hold_ms);
+            return wrong("hold_ms", &detail);
+        }
+        if self.writes == Writes::Held && poolers.iter().any(|pooler| pooler.reads.is_none()) {
+            return wrong(
+                "writes",
+                "a pooler can't tell who writes: each needs `reads`, a name for those who only read",
+            );
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! back to blue, so the way back is the same recipe with the roles exchanged.
 #![warn(missing_docs)]
 
+mod clone;
 mod controller;
 mod cutover;
 pub mod file;
@@ -17,3 +18,5 @@ mod proof;
 pub mod run;
 mod server;
 mod stream;
+mod work;
+mod writes;

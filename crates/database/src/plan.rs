@@ -5,7 +5,7 @@ use std::fmt;
 use everopen_rollout::state::now_ms;
 use serde::{Deserialize, Serialize};
 
-use crate::file::File;
+use crate::file::{File, Strategy};
 use crate::server::Side;
 
 /// One step.
@@ -14,6 +14,12 @@ use crate::server::Side;
 pub enum Step {
     /// Everything is looked at that could stand in the way.
     Preflight,
+    /// What is needed on blue to find one's place again is made there.
+    Mark,
+    /// Writes are held or refused; reads go on.
+    HoldWrites,
+    /// Green is made of blue.
+    Clone,
     /// Green gets blue's schema.
     Schema,
     /// The change is made on green.
@@ -36,6 +42,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Preflight => "look at what could stand in the way",
+            Self::Mark => "mark blue",
+            Self::HoldWrites => "hold or refuse writes, and let reads go on",
+            Self::Clone => "make green of blue",
             Self::Schema => "give it the schema",
             Self::Change => "make the change there",
             Self::Copy => "copy all rows and follow those that are written",
@@ -64,18 +73,21 @@ pub struct Plan {
 impl Plan {
     /// From blue to green.
     pub fn forth(file: &File) -> Self {
-        let mut steps = vec![Step::Preflight, Step::Schema];
-        if !file.database.change.is_empty() {
-            steps.push(Step::Change);
-        }
-        steps.extend([
-            Step::Copy,
-            Step::WayBack,
-            Step::Hold,
-            Step::Switch,
-            Step::Turn,
-            Step::Proof,
-        ]);
+        let change = (!file.database.change.is_empty()).then_some(Step::Change);
+        let (before, after): (&[Step], &[Step]) = match file.database.strategy {
+            Strategy::Replicate => (
+                &[Step::Preflight, Step::Schema],
+                &[Step::Copy, Step::WayBack, Step::Hold],
+            ),
+            Strategy::Clone => (
+                &[Step::Preflight, Step::Mark, Step::HoldWrites, Step::Clone],
+                &[Step::WayBack],
+            ),
+        };
+        let mut steps = before.to_vec();
+        steps.extend(change);
+        steps.extend(after);
+        steps.extend([Step::Switch, Step::Turn, Step::Proof]);
         Self {
             id: format!("{}-forth", now_ms()),
             file: file.clone(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use everopen_rollout::state::write;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use crate::file::Pooler;
 use crate::server::{Side, connect, query};
@@ -46,6 +46,16 @@ impl Console {
 
     /// Holds clients: those that are in a transaction end it first.
     pub async fn pause(&self, patience: Duration) -> Result<(), String> {
+        let began = Instant::now();
+        for name in self.pooler.names() {
+            let left = patience.saturating_sub(began.elapsed());
+            self.order(&format!("PAUSE {name}"), left).await?;
+        }
+        Ok(())
+    }
+
+    /// Holds those that come by the name by which one writes.
+    pub async fn pause_writes(&self, patience: Duration) -> Result<(), String> {
         let command = format!("PAUSE {}", self.pooler.database);
         self.order(&command, patience).await.map(drop)
     }
@@ -59,7 +69,10 @@ impl Console {
             // Type, user and database are the first columns.
             let left = patience.saturating_sub(began.elapsed());
             let servers = self.order("SHOW SERVERS", left).await?;
-            let is_ours = |row: &Vec<String>| row.get(2) == Some(&self.pooler.database);
+            let is_ours = |row: &Vec<String>| {
+                let of = row.get(2).map(String::as_str);
+                self.pooler.names().any(|name| of == Some(name))
+            };
             if !servers.iter().any(is_ours) {
                 return Ok(());
             }
@@ -69,31 +82,65 @@ impl Console {
 
     /// Lets clients go on; one that holds nobody is left as it is.
     pub async fn resume(&self) -> Result<(), String> {
-        match self
-            .order(&format!("RESUME {}", self.pooler.database), ORDER)
-            .await
-        {
-            Err(error) if error.contains("is not paused") => Ok(()),
-            done => done.map(drop),
+        let mut wrong = Ok(());
+        for name in self.pooler.names() {
+            match self.order(&format!("RESUME {name}"), ORDER).await {
+                Err(error) if error.contains("is not paused") => {}
+                Err(error) => wrong = Err(error),
+                Ok(_) => {}
+            }
         }
+        wrong
     }
 
     /// Sends clients to a side from now on.
     pub async fn lead_to(&self, side: Side) -> Result<(), String> {
         set_line(&self.pooler, side)?;
         self.order("RELOAD", ORDER).await?;
-        let reconnect = format!("RECONNECT {}", self.pooler.database);
-        self.order(&reconnect, ORDER).await.map(drop)
+        self.reconnect().await
+    }
+
+    /// Each connection to a server is closed when its transaction has ended; clients notice nothing.
+    pub async fn reconnect(&self) -> Result<(), String> {
+        for name in self.pooler.names() {
+            self.order(&format!("RECONNECT {name}"), ORDER).await?;
+        }
+        Ok(())
+    }
+
+    /// The processes of the server that it has connections with.
+    pub async fn processes(&self) -> Result<Vec<String>, String> {
+        let patience = tokio::time::timeout(ORDER, self.client.simple_query("SHOW SERVERS"));
+        let said = patience
+            .await
+            .map_err(|_| "pgbouncer: SHOW SERVERS: it takes too long".to_string())?
+            .map_err(|error| format!("pgbouncer: SHOW SERVERS: {error}"))?;
+        let process = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.try_get("remote_pid").ok()?.map(str::to_string),
+            _ => None,
+        };
+        Ok(said.iter().filter_map(process).collect())
     }
 }
 
-/// Writes the file with the database's line.
+impl Pooler {
+    /// All names of the database.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let reads = self.reads.as_deref();
+        std::iter::once(self.database.as_str()).chain(reads)
+    }
+}
+
+/// Writes the file with the database's lines.
 pub(crate) fn set_line(pooler: &Pooler, side: Side) -> Result<(), String> {
     let target = match side {
         Side::Blue => &pooler.blue,
         Side::Green => &pooler.green,
     };
-    let text = format!("[databases]\n{} = {target}\n", pooler.database);
+    let mut text = "[databases]\n".to_string();
+    for name in pooler.names() {
+        text += &format!("{name} = {target}\n");
+    }
     write(&pooler.file, text.as_bytes())
         .map_err(|error| format!("write {}: {error}", pooler.file.display()))
 }
@@ -101,8 +148,12 @@ pub(crate) fn set_line(pooler: &Pooler, side: Side) -> Result<(), String> {
 /// Where a pooler's file leads.
 pub(crate) fn leads_to(pooler: &Pooler) -> Option<Side> {
     let text = std::fs::read_to_string(&pooler.file).ok()?;
-    let line = |target: &str| format!("{} = {target}", pooler.database);
-    let has = |target: &str| text.lines().any(|read| read.trim() == line(target));
+    let has = |target: &str| {
+        pooler.names().all(|name| {
+            let line = format!("{name} = {target}");
+            text.lines().any(|read| read.trim() == line)
+        })
+    };
     match (has(&pooler.blue), has(&pooler.green)) {
         (true, false) => Some(Side::Blue),
         (false, true) => Some(Side::Green),

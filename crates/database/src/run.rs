@@ -261,7 +261,8 @@ pub async fn watch_over(site: &Site<'_>, name: &str) -> Result<(), Fault> {
 /// Whether clients are held, as far as the journal knows.
 fn is_between(plan: &Plan, lines: &[Line]) -> bool {
     let place = |step: Step| plan.steps.iter().position(|one| *one == step);
-    let (hold, switch) = (place(Step::Hold), place(Step::Switch));
+    let hold = place(Step::Hold).or(place(Step::HoldWrites));
+    let switch = place(Step::Switch);
     let begun = lines
         .iter()
         .any(|line| matches!(&line.entry, Entry::Begun { step, .. } if Some(*step) == hold));

@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::http::header::CONNECTION;
 use ::http::{HeaderValue, StatusCode, Version};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::headers::Peer;
 use crate::proxy::{self, Front};
+use crate::quiet::{Busy, Quiet, Until, Watched};
 use crate::server::{Stopped, told};
 
-/// How long the head of a request may take.
+/// How long the head of a request may take, from the answer to the one before on.
 const HEAD: Duration = Duration::from_secs(30);
 /// Requests under way on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 250;
@@ -47,11 +48,17 @@ async fn idled(stopped: &mut Stopped) {
     }
 }
 
-/// Comes back when a connection has not brought a first request in time.
-async fn is_silent(has_asked: &AtomicBool) {
-    tokio::time::sleep(HEAD).await;
-    if has_asked.load(Relaxed) {
-        std::future::pending::<()>().await;
+/// What all requests of one connection share.
+struct Client {
+    peer: Peer,
+    front: Arc<Front>,
+    stopped: Stopped,
+    quiet: Quiet,
+}
+
+impl Watched for Arc<Client> {
+    fn quiet(&self) -> &Quiet {
+        &self.quiet
     }
 }
 
@@ -66,24 +73,29 @@ pub(crate) async fn converse<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let address = client.address;
-    let is_last = stopped.clone();
-    let has_asked = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&has_asked);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        asked.store(true, Relaxed);
-        let (front, is_last, client) = (Arc::clone(&front), is_last.clone(), client.clone());
+    let client = Arc::new(Client {
+        peer: client,
+        front,
+        stopped: stopped.clone(),
+        quiet: Quiet::new(),
+    });
+    let its = Arc::clone(&client);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let client = Arc::clone(&its);
         async move {
             let version = request.version();
-            let mut answer = proxy::serve(front, client, request).await?;
+            client.quiet.begin(version);
+            let busy = Busy(Arc::clone(&client));
+            let mut answer = proxy::serve(&client.front, &client.peer, request).await?;
             // HTTP/2 says of a whole connection that it ends.
             if version != Version::HTTP_2
-                && is_last.borrow().is_some()
+                && client.stopped.has_changed().unwrap_or(true)
                 && answer.status() != StatusCode::SWITCHING_PROTOCOLS
             {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| Until { body, _busy: busy }))
         }
     });
     // A connection of HTTP/1.1 that is idle may have a request on its way, which would be lost; HTTP/2
@@ -94,15 +106,15 @@ pub(crate) async fn converse<S>(
             Speaks::Http1 | Speaks::Either => idled(&mut stopped).await,
         }
     };
-    let is_silent = is_silent(&has_asked);
+    let is_silent = client.quiet.for_longer_than(HEAD);
     let stream = TokioIo::new(stream);
     // The builder that tells by the first bytes can't be kept to one of both: with upgrades it looks at
     // them whatever it was told (hyper-util 0.1).
     let ended = match speaks {
         Speaks::Http1 => {
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
-            let connection = builder.serve_connection(stream, service).with_upgrades();
+            let connection = http1::Builder::new()
+                .serve_connection(stream, service)
+                .with_upgrades();
             until_told(connection, |c| c.graceful_shutdown(), is_told, is_silent)
                 .await
                 .map_err(|error| error.to_string())
@@ -124,10 +136,7 @@ pub(crate) async fn converse<S>(
         }
         Speaks::Either => {
             let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder
-                .http1()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD);
+            builder.http1().header_read_timeout(None);
             builder
                 .http2()
                 .timer(TokioTimer::new())

@@ -15,7 +15,10 @@
 //! not give it again.
 
 pub mod admin;
+mod carried;
+mod clock;
 pub mod config;
+mod failure;
 mod group;
 pub mod handover;
 mod headers;
@@ -23,6 +26,8 @@ mod http;
 mod meter;
 mod pool;
 mod proxy;
+mod quiet;
+mod send;
 mod server;
 mod service;
 pub mod shadow;

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::workers::PerWorker;
+
 /// Steps between a latency and its double: a percentile is at most 19 % too high.
 const STEPS: usize = 4;
 /// Doublings of a microsecond: up to 134 s.
 const DOUBLINGS: usize = 27;
 const BUCKETS: usize = STEPS * DOUBLINGS + 1;
 
-/// Counts of a group.
+/// Counts of a group, kept apart for each thread.
+#[derive(Debug, Default)]
+pub struct Meter(PerWorker<Counts>);
+
 #[derive(Debug)]
-pub struct Meter {
+struct Counts {
     requests: AtomicU64,
     server_errors: AtomicU64,
     unreachable: AtomicU64,
@@ -22,7 +27,7 @@ pub struct Meter {
     buckets: [AtomicU64; BUCKETS],
 }
 
-impl Default for Meter {
+impl Default for Counts {
     fn default() -> Self {
         Self {
             requests: AtomicU64::new(0),
@@ -65,30 +70,35 @@ fn highest(bucket: usize) -> u64 {
 
 impl Meter {
     pub(crate) fn retried(&self) {
-        self.retries.fetch_add(1, Relaxed);
+        self.0.here().retries.fetch_add(1, Relaxed);
     }
 
     /// Counts a request that has ended.
     pub fn ended(&self, outcome: Outcome, took: Duration) {
-        self.requests.fetch_add(1, Relaxed);
+        let counts = self.0.here();
+        counts.requests.fetch_add(1, Relaxed);
         match outcome {
             Outcome::Answered(status) if status < 500 => {}
-            Outcome::Answered(_) => drop(self.server_errors.fetch_add(1, Relaxed)),
-            Outcome::Unreachable => drop(self.unreachable.fetch_add(1, Relaxed)),
-            Outcome::Unanswered => drop(self.timeouts.fetch_add(1, Relaxed)),
+            Outcome::Answered(_) => drop(counts.server_errors.fetch_add(1, Relaxed)),
+            Outcome::Unreachable => drop(counts.unreachable.fetch_add(1, Relaxed)),
+            Outcome::Unanswered => drop(counts.timeouts.fetch_add(1, Relaxed)),
         }
-        self.buckets[bucket(took)].fetch_add(1, Relaxed);
+        counts.buckets[bucket(took)].fetch_add(1, Relaxed);
     }
 
     /// All that was counted so far.
     pub fn read(&self) -> Reading {
-        let latency = self.buckets.iter().map(|bucket| bucket.load(Relaxed));
+        let sum = |count: &dyn Fn(&Counts) -> &AtomicU64| {
+            let each = self.0.iter().map(|counts| count(counts).load(Relaxed));
+            each.sum::<u64>()
+        };
+        let latency = (0..BUCKETS).map(|at| sum(&|counts| &counts.buckets[at]));
         Reading {
-            requests: self.requests.load(Relaxed),
-            server_errors: self.server_errors.load(Relaxed),
-            unreachable: self.unreachable.load(Relaxed),
-            unanswered: self.timeouts.load(Relaxed),
-            retries: self.retries.load(Relaxed),
+            requests: sum(&|counts| &counts.requests),
+            server_errors: sum(&|counts| &counts.server_errors),
+            unreachable: sum(&|counts| &counts.unreachable),
+            unanswered: sum(&|counts| &counts.timeouts),
+            retries: sum(&|counts| &counts.retries),
             latency: Latency(latency.collect()),
         }
     }

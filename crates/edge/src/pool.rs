@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpSocket;
 
 use crate::stream::{Forgiving, FromClient};
-use crate::workers;
+use crate::workers::PerWorker;
 
 /// Connections that a worker keeps for later.
 const IDLE_MAX: usize = 512;
@@ -35,20 +35,20 @@ type Kept = (Sender, Instant);
 pub(crate) struct Pool {
     address: SocketAddr,
     /// One of each worker: its connections are served by its own event loop.
-    idle: Box<[Mutex<Vec<Kept>>]>,
+    idle: PerWorker<Mutex<Vec<Kept>>>,
 }
 
 impl Pool {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            idle: (0..workers::count()).map(|_| Mutex::default()).collect(),
+            idle: PerWorker::default(),
         }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Kept>> {
-        let mine = &self.idle[workers::here()];
-        mine.lock().unwrap_or_else(PoisonError::into_inner)
+        let mine = self.idle.here().lock();
+        mine.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection that was used last, if it still stands.

@@ -7,11 +7,13 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::config;
-use crate::group::{Group, Open, Share, Target};
+use crate::group::{FEW, Group, Open, Place, Share, Shares, Target};
 use crate::shadow::Shadow;
+use crate::workers::PerWorker;
 
 /// Between two tries to reach a target.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -37,21 +39,55 @@ pub(crate) struct Service {
     /// Whether there is a shadow: asked for each request.
     has_shadow: AtomicBool,
     shadow: Mutex<Option<Arc<Shadow>>>,
-    shares: RwLock<Arc<Vec<Share>>>,
+    /// A copy for each worker.
+    shares: PerWorker<RwLock<Shares>>,
     changing: Mutex<()>,
     drawn: AtomicU64,
     /// Counts changes of the shares.
     version: AtomicU64,
+    /// Whether somebody may have to wait: asked for each request.
+    is_held: AtomicBool,
     /// Until when requests wait.
-    pub hold: watch::Sender<Option<Instant>>,
+    hold: watch::Sender<Option<Instant>>,
     /// Requests that wait.
     pub held: AtomicUsize,
     /// Whether the bound of them was reached in the last hold.
     pub is_full: AtomicBool,
 }
 
-/// Targets to try, in order, each with its group.
-pub(crate) type Route = Vec<(Arc<Group>, Arc<Target>)>;
+/// Targets to try, in order.
+#[derive(Debug)]
+pub(crate) struct Route {
+    shares: Shares,
+    /// The places of groups and of targets among them.
+    order: smallvec::IntoIter<[(usize, usize); FEW]>,
+}
+
+impl Iterator for Route {
+    type Item = Place;
+
+    fn next(&mut self) -> Option<Place> {
+        let (share, target) = self.order.next()?;
+        let shares = Arc::clone(&self.shares);
+        Some(Place {
+            shares,
+            share,
+            target,
+        })
+    }
+}
+
+impl Route {
+    fn first(&self) -> Option<Place> {
+        let &(share, target) = self.order.as_slice().first()?;
+        let shares = Arc::clone(&self.shares);
+        Some(Place {
+            shares,
+            share,
+            target,
+        })
+    }
+}
 
 /// What a client asks for beyond the weights.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +107,7 @@ impl Service {
             weight: group.weight,
             targets: group.targets.iter().copied().map(Target::new).collect(),
         });
+        let shares: Vec<Share> = shares.collect();
         Self {
             name: name.to_string(),
             answer: Duration::from_millis(config.answer_ms),
@@ -79,25 +116,43 @@ impl Service {
             affinity: config.affinity,
             has_shadow: AtomicBool::new(false),
             shadow: Mutex::new(None),
-            shares: RwLock::new(Arc::new(shares.collect())),
+            shares: PerWorker::new(|| RwLock::new(Arc::new(shares.clone()))),
             changing: Mutex::new(()),
             drawn: AtomicU64::new(0),
             version: AtomicU64::new(0),
+            is_held: AtomicBool::new(false),
             hold: watch::Sender::new(None),
             held: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
         }
     }
 
-    pub fn shares(&self) -> Arc<Vec<Share>> {
-        let shares = self.shares.read();
+    pub fn shares(&self) -> Shares {
+        let shares = self.shares.here().read();
         Arc::clone(&shares.unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub fn set_shares(&self, shares: Vec<Share>) {
-        let lock = self.shares.write();
-        *lock.unwrap_or_else(PoisonError::into_inner) = Arc::new(shares);
+    /// Whoever calls this has [`Service::changing`].
+    pub fn set_shares(&self, shares: &[Share]) {
+        for of_one in self.shares.iter() {
+            let mut of_one = of_one.write().unwrap_or_else(PoisonError::into_inner);
+            *of_one = Arc::new(shares.to_vec());
+        }
         self.version.fetch_add(1, SeqCst);
+    }
+
+    /// Until when requests wait, if they do.
+    pub fn held_until(&self) -> Option<Instant> {
+        *self.hold.borrow()
+    }
+
+    /// Lets requests wait, or serves what waits.
+    pub fn set_hold(&self, until: Option<Instant>) {
+        self.hold.send_modify(|hold| {
+            // Under the lock of it, so that the two agree.
+            self.is_held.store(until.is_some(), SeqCst);
+            *hold = until;
+        });
     }
 
     /// What is put to a shadow, if there is one.
@@ -131,65 +186,68 @@ impl Service {
         loop {
             let version = self.version.load(SeqCst);
             let route = self.route(wish);
-            let open = route.first().map(|(group, _)| Open::new(group));
+            let open = route.first().map(|place| Open::new(&place));
             if self.version.load(SeqCst) == version {
                 return (route, open);
             }
         }
     }
 
-    /// The targets to try, in order, each with its group: those of the group that the weights, or the
-    /// client's wish, fall on, then those of the others that have a weight.
+    /// The targets to try, in order: those of the group that the weights, or the client's wish, fall on, then
+    /// those of the others that have a weight.
     pub fn route(&self, wish: Wish<'_>) -> Route {
         let shares = self.shares();
-        let of = |share: &Share| {
-            let group = &share.group;
-            let candidates = share.candidates().into_iter();
-            candidates
-                .map(|target| (Arc::clone(group), target))
-                .collect::<Vec<_>>()
+        let mut order = SmallVec::new();
+        let mut try_all_of = |at: usize| {
+            let candidates = shares[at].candidates();
+            order.extend(candidates.map(|target| (at, target)));
         };
+        let all = || shares.iter().enumerate();
         if let Some(only) = wish.only {
-            let named = shares.iter().find(|share| share.group.name == only);
-            return named.map(of).unwrap_or_default();
+            let named = shares.iter().position(|share| share.group.name == only);
+            named.into_iter().for_each(&mut try_all_of);
+        } else if wish.least {
+            let filled = all().filter(|(_, share)| !share.targets.is_empty());
+            let least = filled.min_by_key(|(_, share)| share.weight);
+            least.into_iter().for_each(|(at, _)| try_all_of(at));
+        } else {
+            let weighted = || all().filter(|(_, share)| share.takes());
+            let rather = wish.rather.and_then(|rather| {
+                let mut weighted = weighted();
+                weighted.find(|(_, share)| share.group.name == rather)
+            });
+            let first = rather.map(|(at, _)| at).or_else(|| self.draw(weighted));
+            if let Some(first) = first {
+                try_all_of(first);
+                let others = weighted().filter(|(at, _)| *at != first);
+                others.for_each(|(at, _)| try_all_of(at));
+            }
         }
-        if wish.least {
-            let filled = shares.iter().filter(|share| !share.targets.is_empty());
-            let least = filled.min_by_key(|share| share.weight);
-            return least.map(of).unwrap_or_default();
+        Route {
+            shares,
+            order: order.into_iter(),
         }
-        let weighted: Vec<&Share> = shares
-            .iter()
-            .filter(|share| share.weight > 0 && !share.targets.is_empty())
-            .collect();
-        let first = wish
-            .rather
-            .and_then(|rather| weighted.iter().position(|share| share.group.name == rather))
-            .or_else(|| self.draw(&weighted));
-        let Some(first) = first else {
-            return Vec::new();
-        };
-        let others = (0..weighted.len()).filter(|at| *at != first);
-        std::iter::once(first)
-            .chain(others)
-            .flat_map(|at| of(weighted[at]))
-            .collect()
     }
 
     /// The next of a sequence that is spread evenly: of any hundred requests in a row, the shares are
     /// nearly exact.
-    fn draw(&self, weighted: &[&Share]) -> Option<usize> {
-        let sum: u64 = weighted.iter().map(|share| u64::from(share.weight)).sum();
-        if sum == 0 {
-            return None;
+    fn draw<'a, W>(&self, weighted: impl Fn() -> W) -> Option<usize>
+    where
+        W: Iterator<Item = (usize, &'a Share)>,
+    {
+        let (only, second) = (weighted().next()?, weighted().nth(1));
+        if second.is_none() {
+            return Some(only.0);
         }
+        let sum = weighted().map(|(_, share)| u64::from(share.weight)).sum();
         let mut point = spread(self.drawn.fetch_add(1, Relaxed), sum);
-        weighted.iter().position(|share| {
+        let fallen_on = weighted().find(|(_, share)| {
             let weight = u64::from(share.weight);
             let falls_here = point < weight;
             point = point.wrapping_sub(weight);
             falls_here
-        })
+        });
+        fallen_on.map(|(at, _)| at)
     }
 
     /// Waits a moment for a target to come back; false when too many wait already, or it is too late.
@@ -208,6 +266,9 @@ impl Service {
 
     /// Waits while the service is held. False when too many wait already.
     pub async fn wait_while_held(&self) -> bool {
+        if !self.is_held.load(SeqCst) {
+            return true;
+        }
         let mut hold = self.hold.subscribe();
         let Some(mut until) = *hold.borrow_and_update() else {
             return true;

@@ -165,16 +165,13 @@ impl Table {
         for share in shares.iter_mut().filter(|share| share.group.name == group) {
             (share.weight, share.targets) = (0, Vec::new());
         }
-        service.set_shares(shares);
+        service.set_shares(&shares);
         Ok(())
     }
 
     fn change(&self, name: &str, change: impl Fn(&mut Share)) -> Result<(), TableError> {
         let service = self.service(name)?;
-        let takes = |shares: &[Share]| {
-            let mut shares = shares.iter();
-            shares.any(|share| share.weight > 0 && !share.targets.is_empty())
-        };
+        let takes = |shares: &[Share]| shares.iter().any(Share::takes);
         let _one = service.changing();
         let before = service.shares();
         let mut shares = before.as_ref().clone();
@@ -183,7 +180,7 @@ impl Table {
         if takes(&before) && !takes(&shares) {
             return Err(TableError::Nobody(name.to_string()));
         }
-        service.set_shares(shares);
+        service.set_shares(&shares);
         Ok(())
     }
 
@@ -197,7 +194,7 @@ impl Table {
             return Err(TableError::Hold);
         }
         service.is_full.store(false, Relaxed);
-        service.hold.send_replace(Some(Instant::now() + time));
+        service.set_hold(Some(Instant::now() + time));
         Ok(())
     }
 
@@ -206,7 +203,7 @@ impl Table {
     /// # Errors
     /// An unknown name.
     pub fn resume(&self, service: &str) -> Result<(), TableError> {
-        self.service(service)?.hold.send_replace(None);
+        self.service(service)?.set_hold(None);
         Ok(())
     }
 
@@ -275,12 +272,12 @@ impl Table {
                 let status = GroupStatus {
                     weight: share.weight,
                     targets: share.targets.iter().map(|target| target.address).collect(),
-                    open: share.group.open.load(Relaxed),
+                    open: share.group.open(),
                     reading: share.group.meter.read(),
                 };
                 (share.group.name.clone(), status)
             });
-            let until = *service.hold.borrow();
+            let until = service.held_until();
             let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
             ServiceStatus {
                 groups: groups.collect(),
@@ -300,6 +297,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::Place;
     use crate::service::Wish;
 
     fn table(blue: u32, green: u32) -> Table {
@@ -332,8 +330,12 @@ mod tests {
     fn count(table: &Table, requests: usize) -> usize {
         let service = table.service("api").unwrap();
         (0..requests)
-            .filter(|_| service.route(Wish::default())[0].0.name == "green")
+            .filter(|_| route(service, Wish::default())[0].group().name == "green")
             .count()
+    }
+
+    fn route(service: &Service, wish: Wish<'_>) -> Vec<Place> {
+        service.route(wish).collect()
     }
 
     #[test]
@@ -356,49 +358,41 @@ mod tests {
     fn the_other_groups_targets_come_after_those_of_the_chosen_one_and_none_without_weight() {
         let both = table(1, 1);
         let service = both.service("api").unwrap();
-        let route = service.route(Wish {
+        let rather = Wish {
             rather: Some("green"),
             ..Wish::default()
-        });
-        let names: Vec<&str> = route.iter().map(|(group, _)| group.name.as_str()).collect();
+        };
+        let all = route(service, rather);
+        let names: Vec<&str> = all.iter().map(|at| at.group().name.as_str()).collect();
         assert_eq!(names, ["green", "green", "blue", "blue"]);
         let blue = table(1, 0);
         let service = blue.service("api").unwrap();
-        let route = service.route(Wish {
-            rather: Some("green"),
-            ..Wish::default()
-        });
-        assert!(route.iter().all(|(group, _)| group.name == "blue") && route.len() == 2);
+        let all = route(service, rather);
+        assert!(all.iter().all(|at| at.group().name == "blue") && all.len() == 2);
         // A test listener has its group whatever the weights.
-        let only = service.route(Wish {
-            only: Some("green"),
+        let only = |group| Wish {
+            only: Some(group),
             ..Wish::default()
-        });
-        assert!(only.iter().all(|(group, _)| group.name == "green") && only.len() == 2);
-        assert!(
-            service
-                .route(Wish {
-                    only: Some("red"),
-                    ..Wish::default()
-                })
-                .is_empty()
-        );
+        };
+        let all = route(service, only("green"));
+        assert!(all.iter().all(|at| at.group().name == "green") && all.len() == 2);
+        assert!(route(service, only("red")).is_empty());
     }
 
     #[test]
     fn a_target_that_could_not_be_reached_is_tried_last() {
         let table = table(1, 0);
         let service = table.service("api").unwrap();
-        let first = Arc::clone(&service.route(Wish::default())[0].1);
+        let first = Arc::clone(route(service, Wish::default())[0].target());
         first.shun();
         for _ in 0..4 {
-            let route = service.route(Wish::default());
-            assert_eq!(route.len(), 2);
-            assert_eq!(route[1].1.address, first.address);
+            let all = route(service, Wish::default());
+            assert_eq!(all.len(), 2);
+            assert_eq!(all[1].target().address, first.address);
         }
         first.welcome();
         let firsts: Vec<_> = (0..2)
-            .map(|_| service.route(Wish::default())[0].1.address)
+            .map(|_| route(service, Wish::default())[0].target().address)
             .collect();
         assert_ne!(firsts[0], firsts[1], "turn by turn");
     }

@@ -1,13 +1,11 @@
 //! Plain TCP: a connection goes to a target as a whole.
 
-use std::collections::VecDeque;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::group::Open;
+use crate::group::AtWork;
 use crate::meter::Outcome;
 use crate::proxy::Front;
 use crate::service::Wish;
@@ -29,38 +27,36 @@ where
         rather: None,
     };
     let mut last = None;
-    let (route, mut first) = service.enter(wish);
-    let mut route: VecDeque<_> = route.into();
+    let (mut route, mut first) = service.enter(wish);
     loop {
-        let Some((group, target)) = route.pop_front() else {
+        let Some(place) = route.next() else {
             if !service.wait_for_target(began).await {
                 break;
             }
-            let again = service.enter(wish);
-            (route, first) = (again.0.into(), again.1);
+            (route, first) = service.enter(wish);
             continue;
         };
+        let (group, target) = (place.group(), place.target());
         let connecting = TcpStream::connect(target.address);
         match tokio::time::timeout(service.connect, connecting).await {
             Ok(Ok(stream)) => {
                 target.welcome();
                 let _ = stream.set_nodelay(true);
                 group.meter.ended(Outcome::Answered(200), began.elapsed());
-                let _open = Open::of(first.take(), &group);
-                target.busy.fetch_add(1, Relaxed);
-                tunnel::carry(client, stream, group).await;
-                target.busy.fetch_sub(1, Relaxed);
+                let at_work = AtWork::new(first.take(), place);
+                tunnel::carry(client, stream, at_work.group()).await;
                 return;
             }
             _ => {
                 target.shun();
                 group.meter.retried();
-                last = Some(group);
+                last = Some(place);
             }
         }
     }
-    if let Some(group) = last {
-        group.meter.ended(Outcome::Unreachable, began.elapsed());
+    if let Some(place) = last {
+        let meter = &place.group().meter;
+        meter.ended(Outcome::Unreachable, began.elapsed());
     }
     tracing::warn!(service = service.name, "no target takes connections");
 }

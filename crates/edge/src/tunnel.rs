@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,7 +19,7 @@ thread_local! {
 }
 
 /// Carries bytes until both sides have ended, or until the group's tunnels are cut.
-pub(crate) async fn carry<A, B>(client: A, target: B, group: Arc<Group>)
+pub(crate) async fn carry<A, B>(client: A, target: B, group: &Group)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,

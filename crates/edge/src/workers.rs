@@ -37,6 +37,42 @@ pub(crate) fn here() -> usize {
     HERE.get()
 }
 
+/// One of each worker, in cache lines of its own: what each request changes would else go from one
+/// processor's cache to another's, which is most of what a count costs.
+#[derive(Debug)]
+pub(crate) struct PerWorker<T>(Box<[Apart<T>]>);
+
+/// Two lines: processors fetch the neighbour as well.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+impl<T> PerWorker<T> {
+    pub fn new(mut make: impl FnMut() -> T) -> Self {
+        Self((0..count()).map(|_| Apart(make())).collect())
+    }
+
+    /// That of a worker.
+    pub fn of(&self, worker: usize) -> &T {
+        &self.0[worker].0
+    }
+
+    /// This thread's.
+    pub fn here(&self) -> &T {
+        self.of(here())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|apart| &apart.0)
+    }
+}
+
+impl<T: Default> Default for PerWorker<T> {
+    fn default() -> Self {
+        Self::new(T::default)
+    }
+}
+
 /// The threads of one edge. They end with it, and with them what they are at.
 #[derive(Debug)]
 pub(crate) struct Workers {

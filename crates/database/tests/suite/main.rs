@@ -1,5 +1,6 @@
 //! Real servers: PostgreSQL 15 and 18, PgBouncer between them and pgbench, which counts what fails.
 
+mod clones;
 mod cut_off;
 mod forth_and_back;
 mod found;

@@ -24,7 +24,12 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::within(&std::env::temp_dir(), 2)
+    }
+
+    /// With so many hundred thousand accounts, somewhere.
+    pub fn within(parent: &Path, scale: u32) -> Self {
+        let folder = tempfile::tempdir_in(parent).expect("a folder");
         if is_root() {
             let open = fs::Permissions::from_mode(0o755);
             fs::set_permissions(folder.path(), open).expect("set");
@@ -39,7 +44,7 @@ impl Place {
         good(Command::new(format!("{OLD}/pgbench")).args([
             "--initialize",
             "--scale",
-            "2",
+            &scale.to_string(),
             "--quiet",
             "--host",
             "127.0.0.1",
@@ -202,17 +207,19 @@ green = "host=127.0.0.1 port={green} dbname=shop"
 
     /// What the last rollout's steps said.
     pub fn evidence(&self) -> Vec<String> {
-        let rollouts =
-            everopen_rollout::state::Folder::rollouts(&self.root(), "shop").expect("some");
-        let path = rollouts.last().expect("one").join("journal.jsonl");
-        let lines: Vec<Line> = everopen_rollout::journal::read(&path).expect("a journal");
-        lines
-            .into_iter()
-            .filter_map(|line| match line.entry {
-                Entry::Done { evidence, .. } => Some(evidence),
-                _ => None,
-            })
+        evidence(self.rollouts().last().expect("one"))
+    }
+
+    /// What the steps of all of them said.
+    pub fn all_evidence(&self) -> Vec<String> {
+        self.rollouts()
+            .iter()
+            .flat_map(|path| evidence(path))
             .collect()
+    }
+
+    fn rollouts(&self) -> Vec<PathBuf> {
+        everopen_rollout::state::Folder::rollouts(&self.root(), "shop").expect("some")
     }
 
     /// How the last rollout ended, as its journal says.
@@ -259,6 +266,16 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         let _ = self.bouncer.kill();
         let _ = self.bouncer.wait();
     }
+}
+
+fn evidence(rollout: &Path) -> Vec<String> {
+    let lines = everopen_rollout::journal::read(&rollout.join("journal.jsonl"));
+    let lines: Vec<Line> = lines.expect("a journal");
+    let evidence = lines.into_iter().filter_map(|line| match line.entry {
+        Entry::Done { evidence, .. } => Some(evidence),
+        _ => None,
+    });
+    evidence.collect()
 }
 
 impl Drop for Place {

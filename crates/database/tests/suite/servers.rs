@@ -195,7 +195,9 @@ pub fn sql_at(port: u16, database: &str, sql: &str) -> String {
 
 pub fn start_bouncer(folder: &Path, include: &str, blue: u16) -> (Child, u16) {
     let port = free_address().port();
-    let line = format!("[databases]\nshop = host=127.0.0.1 port={blue} dbname=shop\n");
+    let line = format!(
+        "[databases]\nshop = host=127.0.0.1 port={blue} dbname=shop\nshop_reads = host=127.0.0.1 port={blue} dbname=shop\n"
+    );
     fs::write(folder.join(include), line).expect("written");
     let users = folder.join("users.txt");
     fs::write(&users, "\"postgres\" \"\"\n").expect("written");
@@ -256,6 +258,50 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A file system that shares blocks.
+pub struct SharingDisk {
+    pub path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl SharingDisk {
+    /// Not where one may not mount.
+    pub fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (image, path) = (folder.path().join("image"), folder.path().join("disk"));
+        let file = fs::File::create(&image).expect("made");
+        // It takes what is written to it.
+        file.set_len(8 << 30).expect("there is room");
+        fs::create_dir(&path).expect("made");
+        good(
+            Command::new("/usr/sbin/mkfs.xfs")
+                .args(["-q", "-m", "reflink=1"])
+                .arg(&image),
+        );
+        let mounted = Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&image, &path])
+            .stderr(Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Self {
+                path,
+                _folder: folder,
+            })
+    }
+}
+
+impl Drop for SharingDisk {
+    fn drop(&mut self) {
+        // Servers on it are stopped by now; the folder below must not be removed with a disk in it.
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.path)
+            .status();
+    }
+}
+
 /// Another pooler.
 pub struct Second {
     pub process: Child,
@@ -270,43 +316,54 @@ impl Drop for Second {
     }
 }
 
-/// pgbench through the pooler: eight clients, two hundred transactions a second, each with an order.
+/// What a transaction of the load does.
+const WRITES: &str = "\\set aid random(1, 200000)
+\\set delta random(-5000, 5000)
+BEGIN;
+UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
+SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
+INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (1, 1, :aid, :delta, CURRENT_TIMESTAMP);
+INSERT INTO orders (account, price, note) VALUES (:aid, :delta / 100.0, 'of ' || :aid);
+END;
+";
+
+/// And one of those that only read.
+const READS: &str = "\\set aid random(1, 200000)
+BEGIN;
+SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
+SELECT count(*) FROM orders WHERE account = :aid;
+END;
+";
+
+/// pgbench through a pooler: eight clients, two hundred transactions a second.
 pub struct Load(Child);
 
 impl Load {
+    /// Each transaction makes an order.
     pub fn start(place: &Place, seconds: u32) -> Self {
         Self::start_at(place, place.pooler, seconds)
     }
 
     pub fn start_at(place: &Place, port: u16, seconds: u32) -> Self {
-        let script = place.path("load.sql");
-        fs::write(
-            &script,
-            "\\set aid random(1, 200000)\n\\set delta random(-5000, 5000)\nBEGIN;\nUPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;\nSELECT abalance FROM pgbench_accounts WHERE aid = :aid;\nINSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (1, 1, :aid, :delta, CURRENT_TIMESTAMP);\nINSERT INTO orders (account, price, note) VALUES (:aid, :delta / 100.0, 'of ' || :aid);\nEND;\n",
-        )
-        .expect("written");
+        Self::of(place, WRITES, "shop", port, seconds)
+    }
+
+    /// Nobody writes, by this name of the database.
+    pub fn reads(place: &Place, name: &str, seconds: u32) -> Self {
+        Self::of(place, READS, name, place.pooler, seconds)
+    }
+
+    fn of(place: &Place, text: &str, name: &str, port: u16, seconds: u32) -> Self {
+        let script = place.path(&format!("load-{}.sql", text.len()));
+        fs::write(&script, text).expect("written");
+        let (port, seconds) = (port.to_string(), seconds.to_string());
         let child = Command::new(format!("{OLD}/pgbench"))
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .args([
-                "--username",
-                "postgres",
-                "--no-vacuum",
-                "--client",
-                "8",
-                "--jobs",
-                "2",
-            ])
-            .args([
-                "--rate",
-                "200",
-                "--time",
-                &seconds.to_string(),
-                "--protocol",
-                "simple",
-            ])
-            .arg("--file")
+            .args(["--host", "127.0.0.1", "--port", &port])
+            .args(["--username", "postgres", "--no-vacuum"])
+            .args(["--client", "8", "--jobs", "2", "--rate", "200"])
+            .args(["--time", &seconds, "--protocol", "simple", "--file"])
             .arg(&script)
-            .arg("shop")
+            .arg(name)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();

@@ -12,7 +12,8 @@ use crate::servers::{Load, until};
 const COPYING: &str =
     "SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name LIKE 'pg\\_%\\_sync\\_%'";
 
-/// Keeps a table on green from being written until it ends, so that its copy is under way.
+/// Keeps a table on green from being written until it ends, so that its copy is under way. It is one that
+/// clients don't write: a row of theirs may come before copies are begun, and then waits in the way of all.
 struct Locked(Child);
 
 impl Locked {
@@ -28,7 +29,7 @@ impl Locked {
             .expect("psql is installed");
         // It stays as long as nobody closes its input.
         let input = session.stdin.as_mut().expect("an input");
-        let sql = b"BEGIN; LOCK TABLE orders IN SHARE MODE;\n";
+        let sql = b"BEGIN; LOCK TABLE pgbench_tellers IN SHARE MODE;\n";
         input.write_all(sql).expect("sent");
         Self(session)
     }
@@ -43,7 +44,8 @@ impl Drop for Locked {
 
 /// Applies, and does something as soon as the copy of a table hangs.
 fn apply_and_then(place: &Place, then: impl Fn() + Sync) -> Result<Ended, Fault> {
-    let file = place.file("");
+    // A test that goes wrong ends, too.
+    let file = place.file("copy_ms = 120000");
     std::thread::scope(|scope| {
         let mut locked = None;
         place.carry(async |site| {
@@ -51,7 +53,7 @@ fn apply_and_then(place: &Place, then: impl Fn() + Sync) -> Result<Ended, Fault>
                 if matches!(&line.entry, Entry::Begun { text, .. } if text.contains("copy all")) {
                     locked = Some(Locked::on(place.green.port));
                     until("green's table is locked", || {
-                        place.green.sql("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'orders'::regclass") == "t"
+                        place.green.sql("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'pgbench_tellers'::regclass") == "t"
                     });
                     scope.spawn(|| {
                         until("a table is copied", || place.blue.sql(COPYING) == "t");

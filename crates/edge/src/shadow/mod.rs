@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::headers;
 use crate::meter::{Meter, Outcome, Reading};
-use crate::proxy;
+use crate::send;
 use crate::service::{Service, Wish, spread};
 
 /// Requests that the shadow works on at the same time; what comes beyond is not put to it.
@@ -330,7 +330,7 @@ impl Answered {
         };
         let began = Instant::now();
         let route = original.service.enter(wish);
-        let (outcome, found) = match proxy::send(&original.service, route, request).await {
+        let (outcome, found) = match send::send(&original.service, route, request).await {
             Err(failed) => (failed.outcome(), Err(failed.to_string())),
             Ok(sent) => {
                 let status = sent.status();

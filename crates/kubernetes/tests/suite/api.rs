@@ -35,6 +35,43 @@ struct Inner {
     next: u32,
 }
 
+fn is_app(pod: &Value, name: &str) -> bool {
+    pod["metadata"]["labels"]["app"] == name
+}
+
+impl Inner {
+    /// The next address of a network that is all loopback.
+    fn address(&mut self, network: u8) -> IpAddr {
+        self.next += 1;
+        let [_, _, c, d] = self.next.to_be_bytes();
+        Ipv4Addr::new(127, network, c, d).into()
+    }
+
+    fn end_pod(&mut self, pod: &str) -> Option<Value> {
+        let taken = self.pods.remove(pod)?;
+        if let Some(server) = self.servers.remove(pod) {
+            server.abort();
+        }
+        Some(taken)
+    }
+
+    /// What a Deployment's status says, of the pods as they are at this moment.
+    fn report(&mut self, name: &str) {
+        let is_ready = |pod: &&Value| pod["status"]["conditions"][0]["status"] == "True";
+        let pods = self.pods.values().filter(|pod| is_app(pod, name));
+        let (all, ready) = (pods.clone().count(), pods.filter(is_ready).count());
+        let Some(deployment) = self.deployments.get_mut(name) else {
+            return;
+        };
+        let generation = deployment["metadata"]["generation"].clone();
+        deployment["status"] = json!({
+            "observedGeneration": generation, "replicas": all, "updatedReplicas": all,
+            "availableReplicas": ready, "readyReplicas": ready,
+            "conditions": deployment["status"]["conditions"],
+        });
+    }
+}
+
 type Refused = (StatusCode, Json<Value>);
 
 fn status(code: StatusCode, reason: &str, message: String) -> Refused {
@@ -95,7 +132,7 @@ impl Cluster {
             inner: Mutex::default(),
         });
         for name in names {
-            let address = cluster.address(78);
+            let address = cluster.inner().address(78);
             let deployment = json!({
                 "apiVersion": "apps/v1", "kind": "Deployment",
                 "metadata": { "name": name, "namespace": "shop", "generation": 1 },
@@ -154,14 +191,6 @@ impl Cluster {
         self.inner.lock().expect("whole")
     }
 
-    /// The next address of a network that is all loopback.
-    fn address(&self, network: u8) -> IpAddr {
-        let mut inner = self.inner();
-        inner.next += 1;
-        let [_, _, c, d] = inner.next.to_be_bytes();
-        Ipv4Addr::new(127, network, c, d).into()
-    }
-
     pub fn deployment(&self, name: &str) -> Value {
         self.inner().deployments[name].clone()
     }
@@ -170,19 +199,14 @@ impl Cluster {
     pub fn pods(&self, name: &str) -> Vec<Value> {
         let inner = self.inner();
         let all = inner.pods.values();
-        all.filter(|pod| pod["metadata"]["labels"]["app"] == name)
-            .cloned()
-            .collect()
+        all.filter(|pod| is_app(pod, name)).cloned().collect()
     }
 
     /// Takes a pod away; its Deployment's controller makes another.
     fn take_away(self: &Arc<Self>, pod: &str) -> Option<Value> {
         let (taken, app) = {
             let mut inner = self.inner();
-            let taken = inner.pods.remove(pod)?;
-            if let Some(server) = inner.servers.remove(pod) {
-                server.abort();
-            }
+            let taken = inner.end_pod(pod)?;
             let app = taken["metadata"]["labels"]["app"].as_str()?.to_string();
             (taken, app)
         };
@@ -192,46 +216,31 @@ impl Cluster {
 
     /// What a deployment controller does: as many pods of the template as wanted, and no others.
     fn reconcile(self: &Arc<Self>, name: &str) {
-        let deployment = self.deployment(name);
+        // One at a time and at one moment: what another has read before must not be written after it.
+        let mut inner = self.inner();
+        let deployment = inner.deployments[name].clone();
         let template = &deployment["spec"]["template"];
         let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(0) as usize;
-        let old: Vec<String> = {
-            let mut inner = self.inner();
-            let of = |pod: &Value| {
-                let is_current = pod["spec"] == template["spec"]
-                    && pod["metadata"]["annotations"] == template["metadata"]["annotations"];
-                pod["metadata"]["labels"]["app"] == name && !is_current
-            };
-            let mut old: Vec<String> = inner
-                .pods
-                .iter()
-                .filter(|(_, pod)| of(pod))
-                .map(|(name, _)| name.clone())
-                .collect();
-            let kept: Vec<String> = inner
-                .pods
-                .iter()
-                .filter(|(id, pod)| pod["metadata"]["labels"]["app"] == name && !old.contains(id))
-                .map(|(name, _)| name.clone())
-                .collect();
-            old.extend(kept.into_iter().skip(wanted));
-            for pod in &old {
-                inner.pods.remove(pod);
-                if let Some(server) = inner.servers.remove(pod) {
-                    server.abort();
-                }
-            }
-            old
+        let is_current = |pod: &Value| {
+            pod["spec"] == template["spec"]
+                && pod["metadata"]["annotations"] == template["metadata"]["annotations"]
         };
-        drop(old);
-        while self.pods(name).len() < wanted {
-            self.make_pod(name, template);
+        let of = inner.pods.iter().filter(|(_, pod)| is_app(pod, name));
+        let (kept, mut old): (Vec<_>, Vec<_>) = of.partition(|(_, pod)| is_current(pod));
+        let missing = wanted.saturating_sub(kept.len());
+        old.extend(kept.into_iter().skip(wanted));
+        let old: Vec<String> = old.into_iter().map(|(id, _)| id.clone()).collect();
+        for pod in &old {
+            inner.end_pod(pod);
         }
-        self.report(name);
+        for _ in 0..missing {
+            self.make_pod(&mut inner, name, template);
+        }
+        inner.report(name);
     }
 
-    fn make_pod(self: &Arc<Self>, name: &str, template: &Value) {
-        let address = self.address(77);
+    fn make_pod(self: &Arc<Self>, inner: &mut Inner, name: &str, template: &Value) {
+        let address = inner.address(77);
         let id = format!("{name}-{address}");
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -251,11 +260,11 @@ impl Cluster {
             .as_str()
             .unwrap_or_default();
         let version = image.split(':').nth(1).unwrap_or_default().to_string();
-        self.inner().pods.insert(id.clone(), pod);
+        inner.pods.insert(id.clone(), pod);
         let cluster = Arc::clone(self);
         let pod = id.clone();
         let server = tokio::spawn(async move { cluster.run(&pod, address, &version).await });
-        self.inner().servers.insert(id, server);
+        inner.servers.insert(id, server);
     }
 
     /// What a kubelet does with a pod; the image's tag says what its program is like.
@@ -278,8 +287,7 @@ impl Cluster {
                 .as_str()
                 .unwrap_or_default()
                 .to_string();
-            drop(inner);
-            self.report(&app);
+            inner.report(&app);
         };
         if version.starts_with("absent") {
             let waiting =
@@ -312,25 +320,6 @@ impl Cluster {
         }
         let _ended = AbortOnDrop(serve);
         std::future::pending::<()>().await;
-    }
-
-    /// What a Deployment's status says.
-    fn report(&self, name: &str) {
-        let pods = self.pods(name);
-        let ready = pods
-            .iter()
-            .filter(|pod| pod["status"]["conditions"][0]["status"] == "True");
-        let ready = ready.count();
-        let mut inner = self.inner();
-        let Some(deployment) = inner.deployments.get_mut(name) else {
-            return;
-        };
-        let generation = deployment["metadata"]["generation"].clone();
-        deployment["status"] = json!({
-            "observedGeneration": generation, "replicas": pods.len(), "updatedReplicas": pods.len(),
-            "availableReplicas": ready, "readyReplicas": ready,
-            "conditions": deployment["status"]["conditions"],
-        });
     }
 
     /// The deployment controller gives up.

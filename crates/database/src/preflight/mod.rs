@@ -1,8 +1,10 @@
 //! What must be known before anything is begun, and what to do about it.
 
+mod cloned;
+
 use std::fmt;
 
-use crate::file::Database;
+use crate::file::{Database, How};
 use crate::pooler::{Console, leads_to};
 use crate::server::{Server, Side};
 use crate::stream::OTHERS;
@@ -52,10 +54,24 @@ impl Findings {
 /// One of them can't be asked.
 pub async fn look(database: &Database) -> Result<Vec<Finding>, String> {
     let blue = Server::connect(Side::Blue, &database.blue).await?;
-    let green = Server::connect(Side::Green, &database.green).await?;
     let mut findings = Findings::default();
     on_blue(&blue, database, &mut findings).await?;
-    both(&blue, &green, &mut findings).await?;
+    match database
+        .clone
+        .as_ref()
+        .filter(|clone| clone.how != How::Dump)
+    {
+        None => {
+            let green = Server::connect(Side::Green, &database.green).await?;
+            alone(&blue, &mut findings).await?;
+            alone(&green, &mut findings).await?;
+            both(&blue, &green, &mut findings).await?;
+        }
+        Some(clone) => {
+            alone(&blue, &mut findings).await?;
+            cloned::look(&blue, database, clone, &mut findings).await?;
+        }
+    }
     poolers(database, &mut findings).await?;
     Ok(findings.0)
 }
@@ -153,54 +169,67 @@ async fn on_blue(
     Ok(())
 }
 
-async fn both(blue: &Server, green: &Server, findings: &mut Findings) -> Result<(), String> {
-    let setting = |name: &str| format!("SELECT setting FROM pg_settings WHERE name = '{name}'");
-    for server in [blue, green] {
-        let side = server.side.name();
-        if server.value(&setting("wal_level")).await? != "logical" {
+fn setting(name: &str) -> String {
+    format!("SELECT setting FROM pg_settings WHERE name = '{name}'")
+}
+
+/// What a server must be able to do.
+async fn alone(server: &Server, findings: &mut Findings) -> Result<(), String> {
+    let side = server.side.name();
+    if server.value(&setting("wal_level")).await? != "logical" {
+        findings.add(
+            true,
+            format!("wal_level of {side} is not logical: there is no stream from it"),
+            "ALTER SYSTEM SET wal_level = logical, and restart it",
+        );
+    }
+    for (limit, used) in [
+        (
+            "max_replication_slots",
+            "SELECT count(*) FROM pg_replication_slots",
+        ),
+        (
+            "max_wal_senders",
+            "SELECT count(*) FROM pg_stat_replication",
+        ),
+    ] {
+        let limit_is: i64 = server.value(&setting(limit)).await?.parse().unwrap_or(0);
+        let used: i64 = server.value(used).await?.parse().unwrap_or(0);
+        // One stream, and copies of tables while they last.
+        if limit_is - used < 3 {
             findings.add(
                 true,
-                format!("wal_level of {side} is not logical: there is no stream from it"),
-                "ALTER SYSTEM SET wal_level = logical, and restart it",
-            );
-        }
-        for (limit, used) in [
-            (
-                "max_replication_slots",
-                "SELECT count(*) FROM pg_replication_slots",
-            ),
-            (
-                "max_wal_senders",
-                "SELECT count(*) FROM pg_stat_replication",
-            ),
-        ] {
-            let limit_is: i64 = server.value(&setting(limit)).await?.parse().unwrap_or(0);
-            let used: i64 = server.value(used).await?.parse().unwrap_or(0);
-            // One stream, and copies of tables while they last.
-            if limit_is - used < 3 {
-                findings.add(
-                    true,
-                    format!(
-                        "{limit} of {side}: {used} of {limit_is} are in use, and three are needed"
-                    ),
-                    "Raise it, and restart the server",
-                );
-            }
-        }
-        let may = server
-            .value("SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user")
-            .await?;
-        let owns = server
-            .value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-            .await?;
-        if may != "t" || owns != "t" {
-            findings.add(
-                true,
-                format!("the user of {side} is no superuser"),
-                "Subscriptions, and tables of other owners, need one",
+                format!("{limit} of {side}: {used} of {limit_is} are in use, and three are needed"),
+                "Raise it, and restart the server",
             );
         }
     }
+    let may = server
+        .value("SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user")
+        .await?;
+    let owns = server
+        .value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        .await?;
+    if may != "t" || owns != "t" {
+        findings.add(
+            true,
+            format!("the user of {side} is no superuser"),
+            "Subscriptions, and tables of other owners, need one",
+        );
+    }
+    let ours = server
+        .column("SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'everopen\\_to\\_%' UNION SELECT subname FROM pg_subscription WHERE subname LIKE 'everopen\\_to\\_%'")
+        .await?;
+    findings.list(
+        true,
+        "slots or subscriptions of an earlier rollout",
+        &ours,
+        "Finish or roll back that one first (`everopen rollout finish`)",
+    );
+    Ok(())
+}
+
+async fn both(blue: &Server, green: &Server, findings: &mut Findings) -> Result<(), String> {
     let version = "SELECT current_setting('server_version_num')::int / 10000";
     let (old, new): (u32, u32) = (
         blue.value(version).await?.parse().unwrap_or(0),
@@ -282,17 +311,6 @@ async fn both(blue: &Server, green: &Server, findings: &mut Findings) -> Result<
         &green.column(&sql).await?,
         "Make its database anew",
     );
-    for server in [blue, green] {
-        let ours = server
-            .column("SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'everopen\\_to\\_%' UNION SELECT subname FROM pg_subscription WHERE subname LIKE 'everopen\\_to\\_%'")
-            .await?;
-        findings.list(
-            true,
-            "slots or subscriptions of an earlier rollout",
-            &ours,
-            "Finish or roll back that one first (`everopen rollout finish`)",
-        );
-    }
     Ok(())
 }
 
