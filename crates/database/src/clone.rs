@@ -83,6 +83,7 @@ impl Cloning<'_> {
         let (mark, value) = execute::marking(self.id);
         command
             .args(words)
+            .current_dir(self.path)
             .env(mark, value)
             .env("EVEROPEN_BLUE", &self.database.blue)
             .env("EVEROPEN_GREEN", &self.database.green)
@@ -128,11 +129,7 @@ impl Cloning<'_> {
             How::Command => {
                 self.set_mark()?;
                 let program: Vec<&str> = self.clone.make.iter().map(String::as_str).collect();
-                let mut command = self.command(&program);
-                command.current_dir(self.path);
-                let output = command.output().await;
-                let output = output.map_err(|error| format!("{}: {error}", program[0]))?;
-                done(&program, output.status, &output.stderr)?;
+                self.run(&program).await?;
                 "made by its own program"
             }
         };

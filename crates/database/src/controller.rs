@@ -11,8 +11,8 @@ use crate::file::Database;
 use crate::plan::{Plan, Step};
 use crate::run::{Ended, Fault, Site, State, clean, connect, io_fault, set_state, state};
 use crate::server::Side;
-use crate::stream;
 use crate::work::Work;
+use crate::{stream, writes};
 
 /// The controller of one rollout.
 pub(crate) struct Controller<'a> {
@@ -56,6 +56,7 @@ impl<'a> Controller<'a> {
     fn note(&mut self, entry: Entry) -> Result<(), Fault> {
         let line = io_fault("write the journal", self.journal.write(entry))?;
         (self.tell)(&line);
+        self.past.push(line);
         Ok(())
     }
 
@@ -205,19 +206,29 @@ impl<'a> Controller<'a> {
             |error: String| Fault::Stuck(format!("{reason}; and it can't be taken back: {error}"));
         let serving = connect(&database, from).await.map_err(stuck)?;
         let other = connect(&database, to).await;
-        fence(&serving, false).await.map_err(stuck)?;
         let has = |step| self.plan.steps.contains(&step);
-        for pooler in &database.poolers {
-            // One that is gone holds nobody.
-            if let Ok(console) = crate::pooler::Console::open(pooler).await {
-                if has(Step::HoldWrites) {
-                    // Sessions from meanwhile would go on reading only.
-                    console.reconnect().await.map_err(stuck)?;
+        if has(Step::HoldWrites) {
+            writes::let_go(&database, &serving).await.map_err(stuck)?;
+        } else {
+            fence(&serving, false).await.map_err(stuck)?;
+            for pooler in &database.poolers {
+                // One that is gone holds nobody.
+                if let Ok(console) = crate::pooler::Console::open(pooler).await {
+                    console.resume().await.map_err(stuck)?;
                 }
-                console.resume().await.map_err(stuck)?;
             }
         }
+        let clone = self.place(Step::Clone);
+        let has_begun = self
+            .past
+            .iter()
+            .any(|line| matches!(line.entry, Entry::Begun { step, .. } if step == clone));
         if has(Step::Clone) {
+            if !has_begun {
+                // What is in green's place is not of this rollout.
+                clean(&serving).await.map_err(stuck)?;
+                return self.end(Outcome::Old, from, Some(reason), None);
+            }
             let work = Work::new(&self.plan, self.path.clone(), &[], false);
             work.remove_clone().await.map_err(stuck)?;
             if let Ok(other) = &other {

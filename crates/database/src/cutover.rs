@@ -113,6 +113,25 @@ pub(crate) async fn long_transactions(from: &Server, ms: u64) -> Result<Vec<Stri
         .await
 }
 
+/// The poolers have no connection here any more; who has one came another way, and a fence binds new
+/// sessions only.
+pub(crate) async fn end_strays(from: &Server) -> Result<Vec<String>, String> {
+    const STRAYS: &str = "SELECT pid, coalesce(nullif(application_name, ''), 'process ' || pid) || ' of ' || usename AS name FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen'";
+    // What a pooler has let go may take a moment to end.
+    for _ in 0..5 {
+        if from.rows(STRAYS).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    // Who they are is settled first: a condition that ends sessions may be looked at before others.
+    from
+        .column(&format!(
+            "WITH strays AS MATERIALIZED ({STRAYS}) SELECT name FROM strays WHERE pg_terminate_backend(pid)"
+        ))
+        .await
+}
+
 impl Cutover<'_> {
     /// Holds clients within the budget, as often as it takes. When it fails everything is as before.
     pub async fn hold(&self) -> Result<Held, String> {
@@ -196,7 +215,7 @@ impl Cutover<'_> {
             .collect::<Result<Vec<()>, String>>()?;
         held.note("pause");
         fence(self.from, true).await?;
-        held.strays = self.end_strays().await?;
+        held.strays = end_strays(self.from).await?;
         held.note("fence");
         self.barrier(began + budget).await?;
         held.note("barrier");
@@ -221,25 +240,6 @@ impl Cutover<'_> {
         }
         held.proof = Some(proof);
         Ok(held)
-    }
-
-    /// The poolers have no connection here any more; who has one came another way, and a fence binds new
-    /// sessions only.
-    async fn end_strays(&self) -> Result<Vec<String>, String> {
-        const STRAYS: &str = "SELECT pid, coalesce(nullif(application_name, ''), 'process ' || pid) || ' of ' || usename AS name FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen'";
-        // What a pooler has let go may take a moment to end.
-        for _ in 0..5 {
-            if self.from.rows(STRAYS).await?.is_empty() {
-                return Ok(Vec::new());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        // Who they are is settled first: a condition that ends sessions may be looked at before others.
-        self.from
-            .column(&format!(
-                "WITH strays AS MATERIALIZED ({STRAYS}) SELECT name FROM strays WHERE pg_terminate_backend(pid)"
-            ))
-            .await
     }
 
     /// Writes a token on this side and waits until it comes out on the other: rows are applied in the order

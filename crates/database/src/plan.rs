@@ -79,9 +79,16 @@ impl Plan {
                 &[Step::Preflight, Step::Schema],
                 &[Step::Copy, Step::WayBack, Step::Hold],
             ),
+            // What the change does to rows goes the way back as well: both sides are to be the same.
             Strategy::Clone => (
-                &[Step::Preflight, Step::Mark, Step::HoldWrites, Step::Clone],
-                &[Step::WayBack],
+                &[
+                    Step::Preflight,
+                    Step::Mark,
+                    Step::HoldWrites,
+                    Step::Clone,
+                    Step::WayBack,
+                ],
+                &[],
             ),
         };
         let mut steps = before.to_vec();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use everopen_rollout::state::write;
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{Client, Config};
 
 use crate::file::Pooler;
 use crate::server::{Side, connect, query};
@@ -49,15 +49,12 @@ impl Console {
         let began = Instant::now();
         for name in self.pooler.names() {
             let left = patience.saturating_sub(began.elapsed());
-            self.order(&format!("PAUSE {name}"), left).await?;
+            match self.order(&format!("PAUSE {name}"), left).await {
+                Err(error) if error.contains("already") => {}
+                done => drop(done?),
+            }
         }
         Ok(())
-    }
-
-    /// Holds those that come by the name by which one writes.
-    pub async fn pause_writes(&self, patience: Duration) -> Result<(), String> {
-        let command = format!("PAUSE {}", self.pooler.database);
-        self.order(&command, patience).await.map(drop)
     }
 
     /// Waits until a pooler that holds its clients has no connection to a server, none that is still
@@ -84,42 +81,41 @@ impl Console {
     pub async fn resume(&self) -> Result<(), String> {
         let mut wrong = Ok(());
         for name in self.pooler.names() {
-            match self.order(&format!("RESUME {name}"), ORDER).await {
-                Err(error) if error.contains("is not paused") => {}
-                Err(error) => wrong = Err(error),
-                Ok(_) => {}
+            if let Err(error) = self.resume_one(name).await {
+                wrong = Err(error);
             }
         }
         wrong
     }
 
-    /// Sends clients to a side from now on.
-    pub async fn lead_to(&self, side: Side) -> Result<(), String> {
-        set_line(&self.pooler, side)?;
-        self.order("RELOAD", ORDER).await?;
-        self.reconnect().await
+    /// Lets those go on that come by the name by which one only reads.
+    pub async fn resume_reads(&self) -> Result<(), String> {
+        match &self.pooler.reads {
+            Some(reads) => self.resume_one(reads).await,
+            None => self.resume_one(&self.pooler.database).await,
+        }
     }
 
-    /// Each connection to a server is closed when its transaction has ended; clients notice nothing.
+    async fn resume_one(&self, name: &str) -> Result<(), String> {
+        match self.order(&format!("RESUME {name}"), ORDER).await {
+            Err(error) if error.contains("is not paused") => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Sends clients to a side from now on. Connections to the other one end with their transactions.
+    pub async fn lead_to(&self, side: Side) -> Result<(), String> {
+        set_line(&self.pooler, side)?;
+        self.order("RELOAD", ORDER).await.map(drop)
+    }
+
+    /// Each connection to a server is closed when its transaction has ended; but one that is just logging in is
+    /// closed at once, which the pooler takes for a failed login.
     pub async fn reconnect(&self) -> Result<(), String> {
         for name in self.pooler.names() {
             self.order(&format!("RECONNECT {name}"), ORDER).await?;
         }
         Ok(())
-    }
-
-    /// The processes of the server that it has connections with.
-    pub async fn processes(&self) -> Result<Vec<String>, String> {
-        let patience = tokio::time::timeout(ORDER, self.client.simple_query("SHOW SERVERS"));
-        let said = patience
-            .await
-            .map_err(|_| "pgbouncer: SHOW SERVERS: it takes too long".to_string())?
-            .map_err(|error| format!("pgbouncer: SHOW SERVERS: {error}"))?;
-        let process = |message: &SimpleQueryMessage| match message {
-            SimpleQueryMessage::Row(row) => row.try_get("remote_pid").ok()?.map(str::to_string),
-            _ => None,
-        };
-        Ok(said.iter().filter_map(process).collect())
     }
 }
 

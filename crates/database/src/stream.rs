@@ -18,6 +18,8 @@ pub(crate) struct Table {
     pub columns: Vec<String>,
     /// Columns and their types, for people and to see whether they changed.
     pub shape: String,
+    /// Whether its rows are known by all of their columns.
+    pub is_full: bool,
 }
 
 /// Schemas that are not the user's.
@@ -29,7 +31,8 @@ pub(crate) async fn tables(server: &Server) -> Result<Vec<Table>, String> {
     let sql = format!(
         "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),
                 string_agg(quote_ident(a.attname), ',' ORDER BY a.attnum),
-                string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+                string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum),
+                c.relreplident = 'f'
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
          WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {OTHERS}
@@ -42,6 +45,7 @@ pub(crate) async fn tables(server: &Server) -> Result<Vec<Table>, String> {
             name: row[0].clone(),
             columns: row[1].split(',').map(str::to_string).collect(),
             shape: row[2].clone(),
+            is_full: row[3] == "t",
         })
         .collect())
 }
@@ -77,17 +81,24 @@ pub(crate) fn common(one: &[Table], other: &[Table]) -> Vec<Table> {
     one.iter().filter_map(of).collect()
 }
 
-/// Publishes these tables towards the other side: only the columns that both have.
-pub(crate) async fn publish(from: &Server, tables: &[Table]) -> Result<(), String> {
+/// Publishes these tables towards the other side: only the columns that both have. Where the change is still to
+/// come, these and no later ones; else a table is published without a list where it can be, since columns of a
+/// list can't be dropped.
+pub(crate) async fn publish(
+    from: &Server,
+    tables: &[Table],
+    is_to_change: bool,
+) -> Result<(), String> {
     let name = from.side.other().stream();
     let own = self::tables(from).await?;
+    only_whole(tables, &own)?;
     let mut all: Vec<String> = tables
         .iter()
         .map(|table| {
             let is_whole = own
                 .iter()
                 .any(|own| own.name == table.name && own.columns.len() == table.columns.len());
-            match is_whole {
+            match table.is_full || (is_whole && !is_to_change) {
                 true => table.name.clone(),
                 false => format!("{} ({})", table.name, table.columns.join(", ")),
             }
@@ -99,6 +110,22 @@ pub(crate) async fn publish(from: &Server, tables: &[Table]) -> Result<(), Strin
         all.join(", ")
     ))
     .await
+}
+
+/// Tables whose rows are known by all of their columns can't be published without some of them: an UPDATE of a
+/// client would fail.
+pub(crate) fn only_whole(tables: &[Table], own: &[Table]) -> Result<(), String> {
+    let grown = tables.iter().filter(|table| table.is_full).find(|table| {
+        let own = own.iter().find(|own| own.name == table.name);
+        own.is_some_and(|own| own.columns.len() != table.columns.len())
+    });
+    match grown {
+        None => Ok(()),
+        Some(table) => Err(format!(
+            "{} has REPLICA IDENTITY FULL and gets a column by the change: every UPDATE of it would fail. Give it a primary key first",
+            table.name
+        )),
+    }
 }
 
 /// Makes a slot for a stream from here, which holds the log from now on.

@@ -112,7 +112,7 @@ impl Work {
             Step::Change => self.change().await,
             Step::Copy => {
                 let (from, to) = (self.from(), self.to());
-                stream::publish(from, &self.tables).await?;
+                stream::publish(from, &self.tables, false).await?;
                 stream::subscribe(to, from, true).await?;
                 let patience = Duration::from_millis(self.database.copy_ms);
                 stream::copied(to, from, patience).await
@@ -120,7 +120,8 @@ impl Work {
             Step::WayBack => {
                 let to = self.to();
                 let both = stream::common(&self.tables, &stream::tables(to).await?);
-                stream::publish(to, &both).await?;
+                let is_to_change = self.held.as_ref().is_some_and(Held::is_of_writes);
+                stream::publish(to, &both, is_to_change).await?;
                 stream::make_slot(to).await?;
                 self.note("way back");
                 let (slot, on) = (self.from.stream(), self.from.other().name());
@@ -128,12 +129,15 @@ impl Work {
             }
             Step::Hold => self.hold().await,
             Step::Switch => {
-                let to = self.to();
-                // A cutover has done that within its budget.
-                if self.held.as_ref().is_none_or(Held::is_of_writes) {
-                    fence(to, false).await?;
+                if let Some(mut held) = self.held.take_if(|held| held.is_of_writes()) {
+                    let paused = writes::hold_all(&self.database, self.from(), &mut held).await;
+                    self.held = Some(held);
+                    paused?;
+                    fence(self.to(), false).await?;
+                } else if self.held.is_none() {
+                    fence(self.to(), false).await?;
                 }
-                let side = to.side;
+                let side = self.to().side;
                 set_lines(&self.database, side)?;
                 self.is_told = true;
                 let told = switch(&self.database, self.held.as_ref(), side).await;
@@ -270,6 +274,8 @@ impl Work {
             fs::write(&copy, text).map_err(|error| format!("{}: {error}", copy.display()))?;
             self.psql(&copy).await?;
         }
+        let now = stream::tables(self.to()).await?;
+        stream::only_whole(&stream::common(&self.tables, &now), &now)?;
         self.note("change");
         Ok(format!("{} files", self.database.change.len()))
     }

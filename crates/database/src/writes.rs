@@ -1,20 +1,19 @@
 //! Writes are held or refused, and reads go on.
+//!
+//! What binds writers is the database's default for new sessions, so the poolers need new sessions at the moment
+//! when it changes, and at the moment when they lead elsewhere. Their way for that without holding anybody
+//! (`RECONNECT`, `RELOAD`) also closes sessions that are just logging in, takes that for a login that failed, and
+//! refuses clients for seconds (`server_login_retry`; seen with 1.18). So all are held for these moments, as in a
+//! cutover: some milliseconds, within the same budget.
 
-use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 
-use crate::cutover::{Held, What, fence, long_transactions};
+use crate::cutover::{Held, What, end_strays, fence, long_transactions};
 use crate::file::{CloneOf, Database, Writes};
 use crate::pooler::Console;
 use crate::server::Server;
-
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(10);
-/// Looks that find a session which no pooler knows before it is a stray: a pooler knows one when its login is
-/// over.
-const STRAY: u32 = 25;
 
 /// Sees to it that nobody writes on this side any more. When it fails everything is as before.
 pub(crate) async fn hold(
@@ -22,40 +21,80 @@ pub(crate) async fn hold(
     clone: &CloneOf,
     from: &Server,
 ) -> Result<Held, String> {
-    wait_for_long_ones(database, from).await?;
-    let consoles = try_join_all(database.poolers.iter().map(Console::open)).await?;
-    let mut held = Held::new(
-        consoles,
-        match clone.writes {
+    tries(database, async || {
+        wait_for_none(database, from).await?;
+        let consoles = open(database).await?;
+        let what = match clone.writes {
             Writes::Held => What::WritesHeld,
             Writes::Refused => What::WritesRefused,
-        },
-    );
-    match stop(database, clone, from, &mut held).await {
-        Ok(()) => Ok(held),
-        Err(error) => match let_go(database, from).await {
-            Ok(()) => Err(error),
-            Err(more) => Err(format!("{error}; and writes can't be let go: {more}")),
-        },
-    }
+        };
+        let mut held = Held::new(consoles, what);
+        match stop(database, clone, from, &mut held).await {
+            Ok(()) => Ok(held),
+            Err(error) => {
+                let_go(database, from).await?;
+                Err(error)
+            }
+        }
+    })
+    .await
 }
 
-/// Who began to write long ago would be waited for while others meet a refusal.
-async fn wait_for_long_ones(database: &Database, from: &Server) -> Result<(), String> {
-    let mut last = Vec::new();
+/// As often as it may be tried.
+async fn tries<T>(
+    database: &Database,
+    one: impl AsyncFn() -> Result<T, String>,
+) -> Result<T, String> {
+    let mut last = String::new();
     for attempt in 1..=database.attempts {
         if attempt > 1 {
             tokio::time::sleep(Duration::from_millis(database.retry_ms)).await;
         }
-        last = long_transactions(from, database.pause_ms / 2).await?;
-        if last.is_empty() {
-            return Ok(());
+        match one().await {
+            Ok(done) => return Ok(done),
+            Err(error) => {
+                tracing::info!(attempt, error, "it is put off");
+                last = error;
+            }
         }
     }
     Err(format!(
-        "transactions are open that would have to be waited for: {}; nothing has changed",
-        last.join(", ")
+        "clients could not be held for {} ms or less in {} tries. The last: {last}",
+        database.pause_ms, database.attempts
     ))
+}
+
+async fn open(database: &Database) -> Result<Vec<Console>, String> {
+    try_join_all(database.poolers.iter().map(Console::open)).await
+}
+
+/// Whoever reads or writes for long would be waited for, and all others with him.
+async fn wait_for_none(database: &Database, from: &Server) -> Result<(), String> {
+    let long = long_transactions(from, database.pause_ms / 2).await?;
+    match long.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "transactions are open that would have to be waited for: {}",
+            long.join(", ")
+        )),
+    }
+}
+
+/// Holds all clients until no pooler has a connection to a server any more.
+async fn pause(consoles: &[Console], budget: Duration) -> Result<(), String> {
+    let began = Instant::now();
+    let paused = consoles.iter().map(|console| console.pause(budget));
+    join_all(paused)
+        .await
+        .into_iter()
+        .collect::<Result<Vec<()>, String>>()?;
+    let left = budget.saturating_sub(began.elapsed());
+    let apart = consoles.iter().map(|console| console.wait_apart(left));
+    join_all(apart)
+        .await
+        .into_iter()
+        .collect::<Result<Vec<()>, String>>()?;
+    Ok(())
 }
 
 async fn stop(
@@ -64,86 +103,69 @@ async fn stop(
     from: &Server,
     held: &mut Held,
 ) -> Result<(), String> {
-    if clone.writes == Writes::Held {
-        // Before the fence, or a writer would meet it.
-        let patience = Duration::from_millis(database.pause_ms);
-        let paused = held.consoles.iter().map(|one| one.pause_writes(patience));
-        join_all(paused)
-            .await
-            .into_iter()
-            .collect::<Result<Vec<()>, String>>()?;
-        held.note("pause");
-    }
+    pause(&held.consoles, Duration::from_millis(database.pause_ms)).await?;
     fence(from, true).await?;
-    let since = from.value("SELECT clock_timestamp()").await?;
-    let all = held.consoles.iter().map(Console::reconnect);
-    join_all(all)
-        .await
-        .into_iter()
-        .collect::<Result<Vec<()>, String>>()?;
-    held.note("fence");
-    let deadline = held.began + Duration::from_millis(clone.hold_ms);
-    held.strays = wait_for_sessions(from, &held.consoles, &since, deadline).await?;
-    held.note("transactions");
+    held.strays = end_strays(from).await?;
+    for console in &held.consoles {
+        match clone.writes {
+            Writes::Refused => console.resume().await?,
+            Writes::Held => console.resume_reads().await?,
+        }
+    }
+    held.note("all held");
     Ok(())
 }
 
-/// A fence binds new sessions only. The poolers end theirs with the transactions that they are in; who came
-/// another way is ended, and named.
-async fn wait_for_sessions(
+/// Holds all for the moment in which the poolers are led elsewhere.
+pub(crate) async fn hold_all(
+    database: &Database,
     from: &Server,
-    consoles: &[Console],
-    since: &str,
-    deadline: Instant,
-) -> Result<Vec<String>, String> {
-    let old = format!(
-        "SELECT pid, coalesce(nullif(application_name, ''), 'process ' || pid) || ' of ' || usename FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND backend_start < '{since}'::timestamptz"
-    );
-    let mut strays = Vec::new();
-    let mut unknown: HashMap<String, u32> = HashMap::new();
-    loop {
-        let sessions = from.rows(&old).await?;
-        if sessions.is_empty() {
-            return Ok(strays);
-        }
-        let pooled = try_join_all(consoles.iter().map(Console::processes)).await?;
-        let pooled: HashSet<String> = pooled.into_iter().flatten().collect();
-        for session in &sessions {
-            let (process, name) = (&session[0], &session[1]);
-            if pooled.contains(process) {
-                unknown.remove(process);
-                continue;
-            }
-            let looks = unknown.entry(process.clone()).or_default();
-            *looks += 1;
-            if *looks == STRAY {
-                from.run(&format!("SELECT pg_terminate_backend({process})"))
-                    .await?;
-                strays.push(name.clone());
+    held: &mut Held,
+) -> Result<(), String> {
+    let budget = Duration::from_millis(database.pause_ms);
+    held.consoles = tries(database, async || {
+        wait_for_none(database, from).await?;
+        let consoles = open(database).await?;
+        match pause(&consoles, budget).await {
+            Ok(()) => Ok(consoles),
+            Err(error) => {
+                // Those who read go on until the next try; who writes waits, or is refused. By other consoles:
+                // these may still wait for an answer.
+                for console in open(database).await? {
+                    console.resume_reads().await?;
+                }
+                Err(error)
             }
         }
-        if Instant::now() > deadline {
-            let names: Vec<&str> = sessions.iter().map(|one| one[1].as_str()).collect();
-            return Err(format!(
-                "transactions of before did not end in time: {}",
-                names.join(", ")
-            ));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+    })
+    .await?;
+    held.note("all held again");
+    Ok(())
 }
 
 /// Clients write again where they did.
 pub(crate) async fn let_go(database: &Database, from: &Server) -> Result<(), String> {
+    // One that is gone holds nobody, and what it had is gone with it.
+    let opened = join_all(database.poolers.iter().map(Console::open)).await;
+    let consoles: Vec<Console> = opened.into_iter().filter_map(Result::ok).collect();
+    let budget = Duration::from_millis(database.pause_ms);
+    let are_apart = pause(&consoles, budget).await.is_ok();
     fence(from, false).await?;
+    let consoles = match are_apart {
+        true => consoles,
+        // These may still wait for an answer.
+        false => {
+            let opened = join_all(database.poolers.iter().map(Console::open)).await;
+            opened.into_iter().filter_map(Result::ok).collect()
+        }
+    };
     let mut wrong = Vec::new();
-    for pooler in &database.poolers {
-        // One that is gone holds nobody, and what it had is gone with it.
-        if let Ok(console) = Console::open(pooler).await {
+    for console in &consoles {
+        if !are_apart {
             // Sessions from meanwhile would go on reading only.
             wrong.extend(console.reconnect().await.err());
-            wrong.extend(console.resume().await.err());
         }
+        wrong.extend(console.resume().await.err());
     }
     match wrong.is_empty() {
         true => Ok(()),

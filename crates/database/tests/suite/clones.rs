@@ -53,9 +53,7 @@ impl Clone {
     }
 
     fn write(&self, clone: &str, more: &str, green: u16) -> File {
-        self.place.file(&format!("strategy = \"clone\"\n{more}"));
-        let path = self.place.path("rollout.toml");
-        let text = fs::read_to_string(&path).expect("written");
+        let text = self.place.text(&format!("strategy = \"clone\"\n{more}"));
         let text = text
             .replace(
                 &format!("port={}", self.place.green.port),
@@ -65,8 +63,29 @@ impl Clone {
                 "[[database.pgbouncer]]",
                 &format!("{clone}\n[[database.pgbouncer]]\nreads = \"shop_reads\""),
             );
-        fs::write(&path, text).expect("written");
-        File::read(&path).expect("a good file")
+        self.place.write(&text)
+    }
+
+    /// One by which a script makes and removes it.
+    fn file_of_ones_own(&self) -> File {
+        let script = self.place.path("make.sh");
+        let own = if is_root() {
+            "setpriv --reuid=postgres --regid=postgres --clear-groups"
+        } else {
+            ""
+        };
+        fs::write(
+            &script,
+            format!(
+                "#!/bin/sh\nset -eu\ncase $1 in\nmake) {own} {OLD}/pg_basebackup --checkpoint fast --dbname \"$EVEROPEN_BLUE\" --pgdata {data}; {own} {OLD}/pg_ctl --pgdata {data} --log {data}/everopen.log --options '-p {port}' --wait start ;;\nremove) {own} {OLD}/pg_ctl --pgdata {data} --mode immediate stop || true; rm -rf {data} ;;\nesac\n",
+                data = self.data.display(),
+                port = self.port
+            ),
+        )
+        .expect("written");
+        good(Command::new("chmod").arg("755").arg(&script));
+        let clone = "[database.clone]\nhow = \"command\"\nmake = [\"./make.sh\", \"make\"]\nremove = [\"./make.sh\", \"remove\"]\n";
+        self.write(clone, "change = [\"change.sql\"]", self.port)
     }
 
     fn sql(&self, sql: &str) -> String {
@@ -343,31 +362,15 @@ fn files_that_share_blocks_take_over() {
 fn programs_of_ones_own_make_and_remove_it() {
     let at = Clone::new();
     change(&at);
-    let script = at.place.path("make.sh");
-    let own = if is_root() {
-        "setpriv --reuid=postgres --regid=postgres --clear-groups"
-    } else {
-        ""
-    };
-    fs::write(
-        &script,
-        format!(
-            "#!/bin/sh\nset -eu\ncase $1 in\nmake) {own} {OLD}/pg_basebackup --dbname \"$EVEROPEN_BLUE\" --pgdata {data}; {own} {OLD}/pg_ctl --pgdata {data} --log {data}/everopen.log --options '-p {port}' --wait start ;;\nremove) {own} {OLD}/pg_ctl --pgdata {data} --mode immediate stop || true; rm -rf {data} ;;\nesac\n",
-            data = at.data.display(),
-            port = at.port
-        ),
-    )
-    .expect("written");
-    good(Command::new("chmod").arg("755").arg(&script));
-    let clone = "[database.clone]\nhow = \"command\"\nmake = [\"./make.sh\", \"make\"]\nremove = [\"./make.sh\", \"remove\"]\n";
-    let file = at.write(clone, "change = [\"change.sql\"]", at.port);
+    let file = at.file_of_ones_own();
     there_and_back(&at, &file, true, "15");
-    // And it is removed again when it is not wanted.
-    stop(&at.data);
-    fs::remove_dir_all(&at.data).expect("a clone");
+}
+
+#[test]
+fn programs_of_ones_own_remove_what_is_not_wanted() {
+    let at = Clone::new();
     fs::write(at.place.path("change.sql"), "SELECT 1 / 0;").expect("written");
-    let file = at.write(clone, "change = [\"change.sql\"]", at.port);
-    let ended = at.place.apply(&file);
+    let ended = at.place.apply(&at.file_of_ones_own());
     let reason = ended.reason.expect("a reason");
     assert!(reason.contains("division by zero"), "{reason}");
     at.nothing_is_left();

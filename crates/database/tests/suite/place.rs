@@ -81,8 +81,19 @@ impl Place {
     }
 
     pub fn file(&self, more: &str) -> File {
+        self.write(&self.text(more))
+    }
+
+    pub fn write(&self, text: &str) -> File {
+        let path = self.path("rollout.toml");
+        fs::write(&path, text).expect("written");
+        File::read(&path).expect("a good file")
+    }
+
+    /// What stands in a file.
+    pub fn text(&self, more: &str) -> String {
         let (blue, green, pooler) = (self.blue.port, self.green.port, self.pooler);
-        let text = format!(
+        format!(
             r#"
 [database]
 name = "shop"
@@ -98,10 +109,7 @@ file = "shop.ini"
 blue = "host=127.0.0.1 port={blue} dbname=shop"
 green = "host=127.0.0.1 port={green} dbname=shop"
 "#
-        );
-        let path = self.path("rollout.toml");
-        fs::write(&path, text).expect("written");
-        File::read(&path).expect("a good file")
+        )
     }
 
     /// A second pooler before the same database: its process, and its port.
@@ -112,9 +120,7 @@ green = "host=127.0.0.1 port={green} dbname=shop"
 
     /// The file with a second pooler in it.
     pub fn file_of_two(&self, second: &Second) -> File {
-        self.file("");
-        let path = self.path("rollout.toml");
-        let mut text = fs::read_to_string(&path).expect("written");
+        let mut text = self.text("");
         let (_, first) = text
             .split_once("[[database.pgbouncer]]")
             .expect("it has one");
@@ -125,8 +131,7 @@ green = "host=127.0.0.1 port={green} dbname=shop"
             )
             .replace("shop.ini", "second.ini");
         text += &format!("\n[[database.pgbouncer]]{again}");
-        fs::write(&path, text).expect("written");
-        File::read(&path).expect("a good file")
+        self.write(&text)
     }
 
     /// Puts the folder of rollouts on a small disk of its own; not where that is not allowed. It goes with
@@ -283,7 +288,7 @@ impl Drop for Place {
         if std::thread::panicking() {
             for name in ["blue.log", "green.log", "shop.ini.log"] {
                 let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().rev().take(15).collect();
+                let lines: Vec<&str> = text.lines().rev().take(160).collect();
                 let lines: Vec<&str> = lines.into_iter().rev().collect();
                 println!("{name} ends with:\n{}", lines.join("\n"));
             }
