@@ -25,6 +25,12 @@ pub struct Database {
     /// The server that is to serve: it runs, has the database, and nothing in it; or it is made, if `clone`
     /// says how.
     pub green: String,
+    /// How green reaches blue, if not by the same string.
+    #[serde(default)]
+    pub blue_from_green: Option<String>,
+    /// How blue reaches green, if not by the same string.
+    #[serde(default)]
+    pub green_from_blue: Option<String>,
     /// Whether rows are copied while clients write, or green is made while nobody may write.
     #[serde(default)]
     pub strategy: Strategy,
@@ -256,7 +262,14 @@ impl File {
             let detail = format!("{name:?} is not 1 to 64 letters, digits, `-`, `_` and `.`");
             return wrong("name", detail);
         }
-        for (field, text) in [("blue", &database.blue), ("green", &database.green)] {
+        let strings = [
+            ("blue", Some(&database.blue)),
+            ("green", Some(&database.green)),
+            ("blue_from_green", database.blue_from_green.as_ref()),
+            ("green_from_blue", database.green_from_blue.as_ref()),
+        ];
+        for (field, text) in strings {
+            let Some(text) = text else { continue };
             if let Err(error) = text.parse::<tokio_postgres::Config>() {
                 return wrong(field, error.to_string());
             }

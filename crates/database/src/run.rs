@@ -348,11 +348,15 @@ pub async fn way_back(known: &State) -> Result<String, String> {
 }
 
 pub(crate) async fn connect(database: &Database, side: Side) -> Result<Server, String> {
-    let dsn = match side {
-        Side::Blue => &database.blue,
-        Side::Green => &database.green,
+    let (dsn, from_other) = match side {
+        Side::Blue => (&database.blue, &database.blue_from_green),
+        Side::Green => (&database.green, &database.green_from_blue),
     };
-    Server::connect(side, dsn).await
+    let mut server = Server::connect(side, dsn).await?;
+    if let Some(from_other) = from_other {
+        server.from_other.clone_from(from_other);
+    }
+    Ok(server)
 }
 
 /// All that is ours on a side, but for the slot that the other one uses.

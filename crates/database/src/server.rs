@@ -57,6 +57,8 @@ pub(crate) struct Server {
     client: Client,
     pub side: Side,
     pub dsn: String,
+    /// How the other side reaches it.
+    pub from_other: String,
 }
 
 /// Every error says all that the server said.
@@ -123,6 +125,7 @@ impl Server {
             client,
             side,
             dsn: dsn.to_string(),
+            from_other: dsn.to_string(),
         })
     }
 

@@ -188,7 +188,7 @@ pub(crate) async fn subscribe(to: &Server, from: &Server, with_copy: bool) -> Re
     };
     to.run(&format!(
         "CREATE SUBSCRIPTION {name} CONNECTION {} PUBLICATION {name} WITH ({how}, slot_name = '{name}')",
-        literal(&from.dsn)
+        literal(&from.from_other)
     ))
     .await
 }

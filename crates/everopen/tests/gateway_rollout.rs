@@ -385,3 +385,37 @@ fn a_release_replaces_replicas_gateway_and_edge_and_no_request_fails() {
     assert!(old.was_taken_over().expect("the earlier supervisor"));
     assert!(venue.stop().expect("stop"));
 }
+
+/// The settings that a gateway was started with.
+fn settings(pid: u32) -> String {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
+    let mut words = line.split('\0').skip_while(|word| *word != "--config");
+    let path = words.nth(1).expect("a file");
+    fs::read_to_string(path).expect("its settings")
+}
+
+#[test]
+fn a_rollback_brings_back_the_settings_of_before_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("data");
+    let with = |rate| ["--take-over", "--replicas", "1", "--public-rate", rate];
+    let old = Venue::start_untied(&dir, &with("1001")[1..]).expect("start");
+    let first = gateway(&old, "gateway").expect("a gateway");
+    let venue = Venue::start_untied(&dir, &with("1002")).expect("take over");
+    let other = |role: &str, than: u32| {
+        until("another one is there", || {
+            gateway(&venue, role).filter(|pid| *pid != than)
+        })
+    };
+    let second = other("gateway", first);
+    assert!(settings(second).contains("public_rate = 1002"));
+    // What is kept is started again: with its own settings, not with the last ones.
+    assert_eq!(other("standby", 0), first);
+    support::signal(first, "KILL");
+    let again = other("standby", first);
+    rollout(&dir, &["rollback", "gateway"]);
+    assert_eq!(other("gateway", second), again);
+    assert!(settings(again).contains("public_rate = 1001"));
+    assert!(old.was_taken_over().expect("the earlier supervisor"));
+    assert!(venue.stop().expect("stop"));
+}

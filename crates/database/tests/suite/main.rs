@@ -4,6 +4,8 @@ mod clones;
 mod cut_off;
 mod forth_and_back;
 mod found;
+mod in_between;
+mod network;
 mod place;
 mod servers;
 mod servers_gone;

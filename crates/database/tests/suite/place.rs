@@ -18,6 +18,7 @@ pub struct Place {
     pub green: Postgres,
     pub pooler: u16,
     bouncer: Child,
+    small: Option<SmallDisk>,
     pub folder: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
 }
@@ -30,13 +31,36 @@ impl Place {
     /// With so many hundred thousand accounts, somewhere.
     pub fn within(parent: &Path, scale: u32) -> Self {
         let folder = tempfile::tempdir_in(parent).expect("a folder");
+        Self::of(folder, "green", scale)
+    }
+
+    /// With a green whose disk, the folder `small`, has room for little more than itself; not where one may
+    /// not mount.
+    pub fn with_small_green() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let small = folder.path().join("small");
+        fs::create_dir(&small).expect("made");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=300m,mode=777", "everopen-test"])
+            .arg(&small)
+            .stderr(Stdio::null())
+            .status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let mut place = Self::of(folder, "small/green", 2);
+        place.small = Some(SmallDisk(small));
+        Some(place)
+    }
+
+    fn of(folder: tempfile::TempDir, green: &str, scale: u32) -> Self {
         if is_root() {
             let open = fs::Permissions::from_mode(0o755);
             fs::set_permissions(folder.path(), open).expect("set");
             good(Command::new("chown").arg("postgres").arg(folder.path()));
         }
         let blue = Postgres::start(Path::new(OLD), &folder.path().join("blue"));
-        let green = Postgres::start(&new(), &folder.path().join("green"));
+        let green = Postgres::start(&new(), &folder.path().join(green));
         for server in [&blue, &green] {
             sql_at(server.port, "postgres", "CREATE DATABASE shop");
         }
@@ -71,6 +95,7 @@ impl Place {
             green,
             pooler,
             bouncer,
+            small: None,
             folder,
             runtime,
         }

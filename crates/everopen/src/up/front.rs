@@ -3,12 +3,15 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use everopen_edge::Config;
 use everopen_rollout::file::File;
+use everopen_rollout::plan::Plan;
+use everopen_rollout::state::Folder;
 use serde_json::json;
 
 use super::layout::{Layout, make_dir};
@@ -141,11 +144,16 @@ wait_ms = 5000
         toml::to_string(gateway)
             .context("write down the gateway's settings")?
             .hash(&mut hasher);
+        let settings = format!("{:016x}", hasher.finish());
+        // Of its own, so that who goes back has the settings of before as well as the program.
+        let own = layout.gateway_file_of(&settings);
+        gateway.write(&own)?;
+        self.forget_settings(layout, &own);
         let mut command = vec![
             text(&program),
             "gateway".into(),
             "--config".into(),
-            text(&layout.gateway_file()),
+            text(&own),
             "--listen".into(),
             "127.0.0.1:{port}".into(),
             "--log-file".into(),
@@ -170,7 +178,7 @@ wait_ms = 5000
             "edge": text(&self.edge_socket()),
             "start": {
                 "command": command,
-                "env": { SETTINGS: format!("{:016x}", hasher.finish()) },
+                "env": { SETTINGS: settings },
                 "ready": "/health/ready",
                 "ready_ms": 60_000,
             },
@@ -182,6 +190,32 @@ wait_ms = 5000
         let file = toml::to_string(&file).context("write down the rollout")?;
         write(&self.rollout_file(), &format!("{ROLLOUT_HEAD}\n{file}"))?;
         Ok(File::read(&self.rollout_file())?)
+    }
+}
+
+impl Front {
+    /// Removes settings that no gateway uses which serves or can be gone back to.
+    fn forget_settings(&self, layout: &Layout, current: &Path) {
+        let Ok(state) = Folder::peek(&self.rollouts(), SERVICE) else {
+            return;
+        };
+        let rollouts = state.groups.values().map(|running| &running.rollout);
+        let plans = rollouts.chain(&state.under_way).map(|rollout| {
+            let path = Folder::plan_of(&self.rollouts(), SERVICE, rollout);
+            Plan::read(&path)
+        });
+        let Ok(plans) = plans.collect::<io::Result<Vec<Plan>>>() else {
+            return;
+        };
+        for path in layout.gateway_files() {
+            let name = path.to_string_lossy();
+            let is_used = plans
+                .iter()
+                .any(|plan| plan.file.start.command.iter().any(|word| *word == name));
+            if !is_used && path != current {
+                let _ = fs::remove_file(&path);
+            }
+        }
     }
 }
 

@@ -62,6 +62,24 @@ impl Layout {
         self.dir.join("gateway").join("gateway.toml")
     }
 
+    /// The same settings under a name of their own, which stays when the next ones are written.
+    pub fn gateway_file_of(&self, settings: &str) -> PathBuf {
+        self.dir
+            .join("gateway")
+            .join(format!("gateway-{settings}.toml"))
+    }
+
+    /// All files of that kind.
+    pub fn gateway_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.dir.join("gateway")).into_iter().flatten();
+        let paths = entries.flatten().map(|entry| entry.path());
+        let is_one = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with("gateway-") && name.ends_with(".toml"))
+        };
+        paths.filter(is_one).collect()
+    }
+
     /// Where the gateway logs what it does.
     pub fn gateway_log(&self) -> PathBuf {
         self.dir.join("gateway").join("gateway.log")
