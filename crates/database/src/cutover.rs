@@ -47,6 +47,8 @@ pub(crate) struct Held {
     pub strays: Vec<String>,
     /// Both sides as they were in this time.
     pub proof: Option<Proof>,
+    /// For how long it was to be, as far as that could be told before.
+    predicted: Option<Duration>,
 }
 
 impl Held {
@@ -61,6 +63,7 @@ impl Held {
             told: String::new(),
             strays: Vec::new(),
             proof: None,
+            predicted: None,
         }
     }
 
@@ -84,10 +87,11 @@ impl Held {
             What::WritesRefused => "writes were refused (25006), and reads went on, for",
         };
         let ms = self.began.elapsed().as_secs_f64() * 1_000.0;
-        format!(
-            "{what} {ms:.0} ms ({})",
-            self.told.trim_end_matches([',', ' '])
-        )
+        let predicted = self.predicted.map_or_else(String::new, |predicted| {
+            format!("predicted {:.0} ms: ", predicted.as_secs_f64() * 1_000.0)
+        });
+        let told = self.told.trim_end_matches([',', ' ']);
+        format!("{what} {ms:.0} ms ({predicted}{told})")
     }
 }
 
@@ -154,8 +158,19 @@ impl Cutover<'_> {
                 tracing::info!(attempt, last, "the cutover is put off");
                 continue;
             }
+            let predicted = match self.predict().await {
+                Ok(predicted) => predicted,
+                Err(error) => {
+                    last = error;
+                    tracing::info!(attempt, last, "the cutover is put off");
+                    continue;
+                }
+            };
             match self.try_hold().await {
-                Ok(held) => return Ok(held),
+                Ok(mut held) => {
+                    held.predicted = Some(predicted);
+                    return Ok(held);
+                }
                 Err(error) => {
                     tracing::info!(attempt, error, "the cutover is put off");
                     self.release().await?;
@@ -192,6 +207,34 @@ impl Cutover<'_> {
         })
     }
 
+    /// What it would take now. What can be done while nobody is held is done once to see: a token goes over,
+    /// sequences are set, the slot is moved. The rest are transactions to wait for, and two commits.
+    async fn predict(&self) -> Result<Duration, String> {
+        let began = Instant::now();
+        let budget = Duration::from_millis(self.database.pause_ms);
+        self.barrier(began + budget).await?;
+        self.copy_sequences().await?;
+        self.move_slot().await?;
+        let seen = began.elapsed();
+        let began = Instant::now();
+        let token = "INSERT INTO everopen.barrier VALUES (gen_random_uuid())";
+        self.from.run(token).await?;
+        let commits = 2 * began.elapsed();
+        let longest = self
+            .from
+            .value("SELECT coalesce(round(extract(epoch FROM max(clock_timestamp() - xact_start)) * 1e6), 0)::bigint FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND application_name <> 'everopen'")
+            .await?;
+        let longest = Duration::from_micros(longest.parse().unwrap_or(0));
+        Ok(longest + seen + commits)
+    }
+
+    /// Where the way back begins: before the first write there, after the last that came from here.
+    async fn move_slot(&self) -> Result<(), String> {
+        let slot = self.from.side.stream();
+        let sql = format!("SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())");
+        self.to.run(&sql).await
+    }
+
     async fn try_hold(&self) -> Result<Held, String> {
         let mut consoles = Vec::new();
         for pooler in &self.database.poolers {
@@ -221,13 +264,7 @@ impl Cutover<'_> {
         held.note("barrier");
         self.copy_sequences().await?;
         held.note("sequences");
-        // Where the way back begins: before the first write there, after the last that came from here.
-        let slot = self.from.side.stream();
-        self.to
-            .run(&format!(
-                "SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())"
-            ))
-            .await?;
+        self.move_slot().await?;
         fence(self.to, false).await?;
         proof.keep().await?;
         held.note("slot");

@@ -193,6 +193,27 @@ pub(crate) async fn subscribe(to: &Server, from: &Server, with_copy: bool) -> Re
     .await
 }
 
+/// Changes a subscription. A worker that copies a table has a lock on it, for ever if the network is cut in the
+/// middle: workers are told to leave then.
+async fn alone(to: &Server, sql: &str) -> Result<(), String> {
+    let name = to.side.stream();
+    let deadline = Instant::now() + RELEASE;
+    to.run("SET lock_timeout = 1000").await?;
+    let done = loop {
+        match to.run(sql).await {
+            Err(error) if error.contains("55P03") && Instant::now() < deadline => {
+                to.run(&format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_subscription WHERE subname = '{name}' AND pid IS NOT NULL"
+                ))
+                .await?;
+            }
+            done => break done,
+        }
+    };
+    to.run("RESET lock_timeout").await?;
+    done
+}
+
 /// Ends what a side takes from the other; the slot there is somebody else's business.
 pub(crate) async fn unsubscribe(to: &Server) -> Result<(), String> {
     let name = to.side.stream();
@@ -203,11 +224,20 @@ pub(crate) async fn unsubscribe(to: &Server) -> Result<(), String> {
         return Ok(());
     }
     // Each on its own: they may not be in one transaction.
-    to.run(&format!("ALTER SUBSCRIPTION {name} DISABLE"))
-        .await?;
-    to.run(&format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"))
-        .await?;
-    to.run(&format!("DROP SUBSCRIPTION {name}")).await
+    alone(to, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
+    alone(
+        to,
+        &format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
+    )
+    .await?;
+    // If tables were still copied it would ask the other side to drop their slots, and wait for ever where the
+    // network is cut; nobody is at this address. Those slots are dropped there, by whoever takes all of it back.
+    alone(
+        to,
+        &format!("ALTER SUBSCRIPTION {name} CONNECTION 'host=127.0.0.1 port=1'"),
+    )
+    .await?;
+    alone(to, &format!("DROP SUBSCRIPTION {name}")).await
 }
 
 /// Waits until every table is copied and rows come as they are written, as long as both sides are there.
