@@ -208,6 +208,15 @@ const PAUSE_MAX_MS: u64 = 60_000;
 /// The longest that writes may be refused.
 const HOLD_MAX_MS: u64 = 24 * 3_600_000;
 
+fn known(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
+}
+
+/// Whether it can name a folder of rollouts.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(known) && !name.starts_with('.')
+}
+
 impl File {
     /// Whether a file is one of these, and not that of a service.
     pub fn is_one(path: &Path) -> bool {
@@ -254,11 +263,8 @@ impl File {
     fn check(&self) -> Result<(), (String, String)> {
         let database = &self.database;
         let wrong = |field: &str, detail: String| Err((format!("database.{field}"), detail));
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let name = &database.name;
-        let is_name =
-            (1..=64).contains(&name.len()) && name.bytes().all(known) && !name.starts_with('.');
-        if !is_name {
+        if !is_name(name) {
             let detail = format!("{name:?} is not 1 to 64 letters, digits, `-`, `_` and `.`");
             return wrong("name", detail);
         }

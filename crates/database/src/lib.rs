@@ -16,6 +16,7 @@ mod pooler;
 pub mod preflight;
 mod proof;
 pub mod run;
+pub mod schema;
 mod server;
 mod stream;
 mod work;

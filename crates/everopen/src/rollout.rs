@@ -2,6 +2,7 @@
 
 mod database;
 mod rehearse;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,12 +43,12 @@ enum What {
     Schema,
     /// Show what would be done, and do nothing
     Plan {
-        /// The file of a version, or of a database
+        /// The file of a version, of a database, or of a change of schema
         file: PathBuf,
     },
     /// Do it
     Apply {
-        /// The file of a version, or of a database
+        /// The file of a version, of a database, or of a change of schema
         file: PathBuf,
     },
     /// Show what is in service, what can be gone back to, and what is under way
@@ -163,6 +164,7 @@ pub fn run(args: &Arguments) -> Result<()> {
             Ok(())
         }
         What::Plan { file } if database::is_one(file) => database::plan(&runtime, file),
+        What::Plan { file } if schema::is_one(file) => schema::plan(&runtime, root, file),
         What::Plan { file } => {
             let plan = make(root, file)?;
             show(&plan);
@@ -170,6 +172,7 @@ pub fn run(args: &Arguments) -> Result<()> {
             say!("Nothing has changed. `everopen rollout apply` does this.");
             Ok(())
         }
+        What::Apply { file } if schema::is_one(file) => schema::apply(&runtime, root, file, &by),
         What::Apply { file } if database::is_one(file) => {
             database::apply(&runtime, root, file, &by)
         }
@@ -184,6 +187,9 @@ pub fn run(args: &Arguments) -> Result<()> {
         What::GameDay { file } => {
             let file = File::read(file)?;
             runtime.block_on(rehearse::game_day(&site, &file))
+        }
+        What::Status { service, .. } if schema::knows(root, service)? => {
+            schema::status(&runtime, root, service)
         }
         What::Status { service, .. } if database::knows(root, service)? => {
             database::status(&runtime, root, service)
@@ -205,6 +211,9 @@ pub fn run(args: &Arguments) -> Result<()> {
                 "rollout {id} waits before its next step; `everopen rollout resume {service}` lets it go on"
             );
             Ok(())
+        }
+        What::Resume { service } if schema::knows(root, service)? => {
+            schema::resume(&runtime, root, service, &by)
         }
         What::Resume { service } if database::knows(root, service)? => {
             database::resume(&runtime, root, service, &by)
@@ -247,6 +256,9 @@ pub fn run(args: &Arguments) -> Result<()> {
                 false => say!("gate {gate} is refused; the rollout comes back"),
             }
             Ok(())
+        }
+        What::Rollback { service } if schema::knows(root, service)? => {
+            schema::roll_back(&runtime, root, service, &by)
         }
         What::Rollback { service } if database::knows(root, service)? => {
             database::turn_back(&runtime, root, service, &by)

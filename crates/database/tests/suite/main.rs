@@ -7,5 +7,6 @@ mod found;
 mod in_between;
 mod network;
 mod place;
+mod schemas;
 mod servers;
 mod servers_gone;

@@ -1,0 +1,3 @@
+DROP TRIGGER cents ON orders;
+DROP FUNCTION cents_of;
+ALTER TABLE orders DROP COLUMN price;
