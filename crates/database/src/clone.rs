@@ -215,8 +215,14 @@ impl Cloning<'_> {
             &seconds,
             "start",
         ];
-        let started = self.run(&start).await;
-        started.map_err(|error| format!("{error} (its log is {log})"))
+        let Err(error) = self.run(&start).await else {
+            return Ok(());
+        };
+        // It goes with green.
+        let said = self.command(&["tail", "-n", "5", &log]).output().await;
+        let said = said.map_or_else(|_| Vec::new(), |output| output.stdout);
+        let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+        Err(format!("{error}; its log ends with: {said}"))
     }
 
     async fn dump(&self) -> Result<&'static str, String> {

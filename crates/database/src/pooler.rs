@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use everopen_rollout::state::write;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use crate::file::Pooler;
 use crate::server::{Side, connect, query};
@@ -48,10 +48,40 @@ impl Console {
     pub async fn pause(&self, patience: Duration) -> Result<(), String> {
         let began = Instant::now();
         for name in self.pooler.names() {
+            self.wait_for_logins(patience.saturating_sub(began.elapsed()))
+                .await?;
             let left = patience.saturating_sub(began.elapsed());
             match self.order(&format!("PAUSE {name}"), left).await {
                 Err(error) if error.contains("already") => {}
                 done => drop(done?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no connection to a server is logging in, twice in a row. A pause closes one that is, which
+    /// makes the pooler refuse clients for seconds (`server_login_retry`). One that begins just between the last
+    /// look and the pause is closed all the same: that can't be told from here.
+    async fn wait_for_logins(&self, patience: Duration) -> Result<(), String> {
+        let began = Instant::now();
+        let mut quiet = 0;
+        while quiet < 2 {
+            let left = patience.saturating_sub(began.elapsed());
+            let said = tokio::time::timeout(left, self.client.simple_query("SHOW POOLS")).await;
+            let said = said.map_err(|_| "pgbouncer: connections go on logging in".to_string())?;
+            let said = said.map_err(|error| format!("pgbouncer: SHOW POOLS: {error}"))?;
+            let is_logging_in = said.iter().any(|message| match message {
+                SimpleQueryMessage::Row(row) => {
+                    let value = |name| row.try_get(name).ok().flatten();
+                    let is_ours = |of| self.pooler.names().any(|name| name == of);
+                    value("database").is_some_and(is_ours)
+                        && value("sv_login").is_some_and(|count| count != "0")
+                }
+                _ => false,
+            });
+            quiet = if is_logging_in { 0 } else { quiet + 1 };
+            if quiet < 2 {
+                tokio::time::sleep(LOOK).await;
             }
         }
         Ok(())

@@ -137,6 +137,8 @@ impl Work {
                 } else if self.held.is_none() {
                     fence(self.to(), false).await?;
                 }
+                // Nobody is sent to one that has died since.
+                self.to().value("SELECT 1").await?;
                 let side = self.to().side;
                 set_lines(&self.database, side)?;
                 self.is_told = true;

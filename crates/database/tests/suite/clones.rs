@@ -14,7 +14,7 @@ use everopen_rollout::journal::{Entry, Outcome};
 use everopen_testkit::free_address;
 
 use crate::place::Place;
-use crate::servers::{Load, OLD, SharingDisk, good, is_root, program, sql_at, until};
+use crate::servers::{OLD, SharingDisk, good, is_root, program, sql_at, until};
 
 /// Where a clone is to be, and which it is. It is stopped with the value.
 struct Clone {
@@ -126,20 +126,23 @@ fn stop(data: &Path) {
     }
 }
 
-/// A client that writes, and notes what it meets.
-struct Writer {
+const WRITE: &str = "INSERT INTO orders (account, note) VALUES (1, 'writer')";
+const READ: &str = "BEGIN; SELECT sum(abalance) FROM pgbench_accounts WHERE aid < 1000; SELECT count(*) FROM orders WHERE account = 1; END";
+
+/// A client that does the same again and again, and notes what it meets.
+struct Busy {
     stop: Arc<AtomicBool>,
-    /// Written, refused with 25006, and failed otherwise.
+    /// Done, refused with 25006, and failed otherwise.
     counts: Arc<[AtomicU64; 3]>,
     thread: std::thread::JoinHandle<String>,
 }
 
-impl Writer {
-    fn start(place: &Place) -> Self {
+impl Busy {
+    fn start(place: &Place, name: &str, sql: &'static str) -> Self {
         let (stop, counts): (Arc<AtomicBool>, Arc<[AtomicU64; 3]>) = Default::default();
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&counts));
         let at = format!(
-            "host=127.0.0.1 port={} user=postgres dbname=shop",
+            "host=127.0.0.1 port={} user=postgres dbname={name}",
             place.pooler
         );
         let thread = std::thread::spawn(move || {
@@ -154,10 +157,7 @@ impl Writer {
                 tokio::spawn(connection);
                 let mut last = String::new();
                 while !stopped.load(SeqCst) {
-                    let wrote = client
-                        .simple_query("INSERT INTO orders (account, note) VALUES (1, 'writer')")
-                        .await;
-                    let place = match &wrote {
+                    let place = match client.simple_query(sql).await {
                         Ok(_) => 0,
                         Err(error) if error.code().is_some_and(|code| code.code() == "25006") => 1,
                         Err(error) => {
@@ -178,11 +178,11 @@ impl Writer {
         }
     }
 
-    fn written(&self) -> u64 {
+    fn done(&self) -> u64 {
         self.counts[0].load(SeqCst)
     }
 
-    /// Written and refused; nothing else may have happened.
+    /// How often it was done and refused; nothing else may have happened.
     #[track_caller]
     fn end(self) -> (u64, u64) {
         self.stop.store(true, SeqCst);
@@ -205,9 +205,11 @@ fn is_new(ended: &everopen_database::run::Ended, serving: Side) {
 /// Goes to a clone that `clone` makes and back again, while clients read and write.
 fn there_and_back(at: &Clone, file: &File, refuses: bool, major: &str) {
     let place = &at.place;
-    let mut reads = Load::reads(place, "shop_reads", 40);
-    let writer = Writer::start(place);
-    until("a client writes", || writer.written() > 20);
+    let readers: Vec<Busy> = (0..4)
+        .map(|_| Busy::start(place, "shop_reads", READ))
+        .collect();
+    let writer = Busy::start(place, "shop", WRITE);
+    until("a client writes", || writer.done() > 20);
     let ended = place.apply(file);
     is_new(&ended, Side::Green);
     assert_eq!(place.version(), major);
@@ -217,8 +219,8 @@ fn there_and_back(at: &Clone, file: &File, refuses: bool, major: &str) {
         "{evidence}"
     );
     println!("{evidence}");
-    let before = writer.written();
-    until("it goes on to write", || writer.written() > before + 20);
+    let before = writer.done();
+    until("it goes on to write", || writer.done() > before + 20);
     let port = file.database.green.split("port=").nth(1).expect("a port");
     let port: u16 = port
         .split(' ')
@@ -239,13 +241,18 @@ fn there_and_back(at: &Clone, file: &File, refuses: bool, major: &str) {
     );
     is_new(&place.turn_back(), Side::Blue);
     assert_eq!(place.version(), "15");
-    let before = writer.written();
-    until("it goes on to write", || writer.written() > before + 20);
+    let before = writer.done();
+    until("it goes on to write", || writer.done() > before + 20);
     is_new(&place.turn_back(), Side::Green);
     let (written, refused) = writer.end();
     assert_eq!(refused > 0, refuses, "{refused} were refused");
-    assert!(reads.is_running(), "reads were made to the end");
-    assert!(reads.end_without_failure() > 1_000);
+    for reader in readers {
+        let (done, refused) = reader.end();
+        assert!(
+            done > 200 && refused == 0,
+            "{done} reads, {refused} refused"
+        );
+    }
     let found = place.sql("SELECT count(*) FROM orders WHERE note = 'writer'");
     assert_eq!(
         found,
@@ -384,19 +391,19 @@ fn a_change_that_fails_leaves_no_clone() {
         "ALTER TABLE nothing ADD COLUMN a int;",
     )
     .expect("written");
-    let reads = Load::reads(&at.place, "shop_reads", 15);
-    let writer = Writer::start(&at.place);
-    until("a client writes", || writer.written() > 20);
+    let reader = Busy::start(&at.place, "shop_reads", READ);
+    let writer = Busy::start(&at.place, "shop", WRITE);
+    until("a client writes", || writer.done() > 20);
     let ended = at
         .place
         .apply(&at.file("how = \"base_backup\"", "change = [\"change.sql\"]"));
     assert_eq!((ended.outcome, ended.serving), (Outcome::Old, Side::Blue));
     let reason = ended.reason.expect("a reason");
     assert!(reason.contains("\"nothing\" does not exist"), "{reason}");
-    let before = writer.written();
-    until("it goes on to write", || writer.written() > before + 20);
+    let before = writer.done();
+    until("it goes on to write", || writer.done() > before + 20);
     writer.end();
-    reads.end_without_failure();
+    assert_eq!(reader.end().1, 0);
     at.nothing_is_left();
 }
 

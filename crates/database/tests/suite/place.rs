@@ -275,6 +275,13 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         ms.and_then(|ms| ms.parse().ok()).expect("milliseconds")
     }
 
+    /// Green as it was at first: there, and empty.
+    pub fn empty_green(&self) {
+        let green = self.green.port;
+        sql_at(green, "postgres", "DROP DATABASE shop WITH (FORCE)");
+        sql_at(green, "postgres", "CREATE DATABASE shop");
+    }
+
     /// Through the pooler.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {

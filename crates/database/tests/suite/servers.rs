@@ -327,14 +327,6 @@ INSERT INTO orders (account, price, note) VALUES (:aid, :delta / 100.0, 'of ' ||
 END;
 ";
 
-/// And one of those that only read.
-const READS: &str = "\\set aid random(1, 200000)
-BEGIN;
-SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
-SELECT count(*) FROM orders WHERE account = :aid;
-END;
-";
-
 /// pgbench through a pooler: eight clients, two hundred transactions a second.
 pub struct Load(Child);
 
@@ -345,17 +337,8 @@ impl Load {
     }
 
     pub fn start_at(place: &Place, port: u16, seconds: u32) -> Self {
-        Self::of(place, WRITES, "shop", port, seconds)
-    }
-
-    /// Nobody writes, by this name of the database.
-    pub fn reads(place: &Place, name: &str, seconds: u32) -> Self {
-        Self::of(place, READS, name, place.pooler, seconds)
-    }
-
-    fn of(place: &Place, text: &str, name: &str, port: u16, seconds: u32) -> Self {
-        let script = place.path(&format!("load-{}.sql", text.len()));
-        fs::write(&script, text).expect("written");
+        let script = place.path("load.sql");
+        fs::write(&script, WRITES).expect("written");
         let (port, seconds) = (port.to_string(), seconds.to_string());
         let child = Command::new(format!("{OLD}/pgbench"))
             .args(["--host", "127.0.0.1", "--port", &port])
@@ -363,7 +346,7 @@ impl Load {
             .args(["--client", "8", "--jobs", "2", "--rate", "200"])
             .args(["--time", &seconds, "--protocol", "simple", "--file"])
             .arg(&script)
-            .arg(name)
+            .arg("shop")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();

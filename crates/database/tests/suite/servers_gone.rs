@@ -98,3 +98,77 @@ fn blue_dies_while_rows_are_copied() {
     assert_eq!(place.left(), "");
     place.sql("INSERT INTO orders (account, price) VALUES (1, 1)");
 }
+
+/// Where clients are led, by the pooler's file.
+fn led_to(place: &Place) -> Side {
+    let line = std::fs::read_to_string(place.path("shop.ini")).expect("a file");
+    match line.contains(&format!("port={} ", place.blue.port)) {
+        true => Side::Blue,
+        false => Side::Green,
+    }
+}
+
+/// A server dies as each step begins. Whatever comes of it, one side serves in the end, takes writes, and is the
+/// one to which clients are led; the other takes none.
+fn dies_at_each_step(side: Side) {
+    let mut place = Place::new();
+    for step in 0..8 {
+        let file = place.file("copy_ms = 60000\nattempts = 2");
+        let applied = {
+            let place = &place;
+            place.carry(async |site| {
+                let mut tell = |line: &Line| {
+                    if matches!(line.entry, Entry::Begun { step: begun, .. } if begun == step) {
+                        match side {
+                            Side::Blue => place.blue.kill(),
+                            Side::Green => place.green.kill(),
+                        }
+                    }
+                };
+                run::apply(site, &file, &mut tell).await
+            })
+        };
+        match side {
+            Side::Blue => place.blue.start_again(),
+            Side::Green => place.green.start_again(),
+        }
+        let ended = match applied {
+            Ok(ended) => ended,
+            Err(Fault::Stuck(_)) => place.resume(),
+            Err(other) => panic!("at step {step}: {other}"),
+        };
+        println!("{} died at step {step}: {ended:?}", side.name());
+        assert_eq!(led_to(&place), ended.serving, "at step {step}");
+        let (serves, other) = match ended.serving {
+            Side::Blue => (&place.blue, &place.green),
+            Side::Green => (&place.green, &place.blue),
+        };
+        serves.sql("INSERT INTO orders (account) VALUES (1)");
+        match ended.outcome {
+            Outcome::New => {
+                let reads_only = other.sql("SHOW default_transaction_read_only");
+                assert_eq!(reads_only, "on", "at step {step}");
+                let back = place.turn_back();
+                assert_eq!(
+                    (back.serving, &back.reason),
+                    (Side::Blue, &None),
+                    "at step {step}"
+                );
+                place.finish();
+            }
+            _ => assert_eq!(ended.serving, Side::Blue),
+        }
+        assert_eq!(left(&place), "", "at step {step}");
+        place.empty_green();
+    }
+}
+
+#[test]
+fn green_dies_at_any_step() {
+    dies_at_each_step(Side::Green);
+}
+
+#[test]
+fn blue_dies_at_any_step() {
+    dies_at_each_step(Side::Blue);
+}
