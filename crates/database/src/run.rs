@@ -292,7 +292,11 @@ pub async fn finish(site: &Site<'_>, name: &str) -> Result<String, Fault> {
     // The other may be gone already; then its slot here is all that matters.
     let mut told = "nothing of the rollout is left".to_string();
     match connect(database, known.serving.other()).await {
-        Ok(other) => clean(&other).await.map_err(Fault::Stuck)?,
+        Ok(other) => {
+            clean(&other).await.map_err(Fault::Stuck)?;
+            // It has one if it died before clients were sent there.
+            stream::drop_slot(&other).await.map_err(Fault::Stuck)?;
+        }
         Err(error) => {
             told =
                 format!("nothing of the rollout is left where it serves; the other side: {error}")

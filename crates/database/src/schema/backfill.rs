@@ -10,6 +10,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Pages of a table that are looked through at once, at most.
 const PAGES_MAX: u64 = 4_096;
 
+/// How often a table is gone through from its beginning.
+const PASSES: u32 = 5;
+
 /// What it came to.
 #[derive(Debug, Default)]
 pub(super) struct Filled {
@@ -53,8 +56,8 @@ pub(super) async fn fill(
     let batch = u64::from(backfill.batch);
     // Pages that have about a batch of rows; found out as it goes.
     let mut pages = 8_u64;
+    let mut passes = 0;
     loop {
-        let before = filled.rows;
         let mut page = 0;
         // Rows that are written go to later pages, where they are passed over; so the end is looked for anew.
         while page < end(server, table).await? {
@@ -63,13 +66,24 @@ pub(super) async fn fill(
             let (until, limit) = (page + pages, backfill.batch);
             let sql = format!(
                 "SET lock_timeout = {lock_ms};
-                 WITH some AS (SELECT ctid FROM {table} WHERE ctid >= '({page},0)' AND ctid < '({until},0)' AND ({}) LIMIT {limit} FOR UPDATE),
-                      done AS (UPDATE {table} t SET {} FROM some WHERE t.ctid = some.ctid RETURNING 1)
-                 SELECT count(*) FROM done",
-                backfill.still, backfill.set
+                 WITH batch AS (SELECT ctid FROM {table} WHERE ctid >= '({page},0)' AND ctid < '({until},0)' AND ({}) LIMIT {limit} FOR UPDATE),
+                      done AS (UPDATE {table} SET {} FROM batch WHERE {table}.ctid = batch.ctid RETURNING ({}) AS again)
+                 SELECT count(*), count(*) FILTER (WHERE again) FROM done",
+                backfill.still, backfill.set, backfill.still
             );
-            let count = match server.value(&sql).await {
-                Ok(count) => count.parse::<u64>().unwrap_or(0),
+            let count = match server.rows(&sql).await {
+                Ok(rows) => {
+                    let number =
+                        |at: usize| rows.first().and_then(|row| row[at].parse::<u64>().ok());
+                    // Else it would never end.
+                    if number(1) != Some(0) {
+                        return Err(format!(
+                            "{table}: rows stay for which `{}` holds: does `{}` end that?",
+                            backfill.still, backfill.set
+                        ));
+                    }
+                    number(0).unwrap_or(0)
+                }
                 // Somebody has a row for longer than one may wait: fewer the next time, and again.
                 Err(error) if error.contains("55P03") => {
                     pages = (pages / 2).max(1);
@@ -104,10 +118,11 @@ pub(super) async fn fill(
         if left != "t" {
             return Ok(filled);
         }
-        if filled.rows == before {
+        passes += 1;
+        if passes == PASSES {
             return Err(format!(
-                "{table}: rows stay for which `{}` holds: does `{}` end that?",
-                backfill.still, backfill.set
+                "{table}: rows for which `{}` holds go on coming: let the database fill them (a trigger, a default)",
+                backfill.still
             ));
         }
     }
