@@ -122,7 +122,7 @@ pub(crate) async fn long_transactions(from: &Server, ms: u64) -> Result<Vec<Stri
 pub(crate) async fn end_strays(from: &Server) -> Result<Vec<String>, String> {
     const STRAYS: &str = "SELECT pid, coalesce(nullif(application_name, ''), 'process ' || pid) || ' of ' || usename AS name FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen'";
     // What a pooler has let go may take a moment to end.
-    for _ in 0..5 {
+    for _ in 0..10 {
         if from.rows(STRAYS).await?.is_empty() {
             return Ok(Vec::new());
         }

@@ -6,6 +6,8 @@ use crate::server::{Server, literal};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a server may take to connect with the other one.
+const SUBSCRIBE: Duration = Duration::from_secs(30);
 /// How long a slot may stay in use after who used it has gone.
 const RELEASE: Duration = Duration::from_secs(20);
 
@@ -180,17 +182,36 @@ async fn drop_slots(from: &Server, which: &str) -> Result<(), String> {
 }
 
 /// Begins to take what the other side publishes: with its rows so far, or from where its slot stands.
-pub(crate) async fn subscribe(to: &Server, from: &Server, with_copy: bool) -> Result<(), String> {
+pub(crate) async fn subscribe(
+    to: &Server,
+    from: &Server,
+    with_copy: bool,
+    patience: Duration,
+) -> Result<(), String> {
     let name = to.side.stream();
     let how = match with_copy {
         true => "copy_data = true, create_slot = true",
         false => "copy_data = false, create_slot = false",
     };
-    to.run(&format!(
-        "CREATE SUBSCRIPTION {name} CONNECTION {} PUBLICATION {name} WITH ({how}, slot_name = '{name}')",
-        literal(&from.from_other)
-    ))
-    .await
+    let patience = patience.min(SUBSCRIBE).as_millis();
+    to.run(&format!("SET statement_timeout = {patience}"))
+        .await?;
+    // It connects with the other side, and by itself waits for ever where the network is cut.
+    let done = to
+        .run(&format!(
+            "CREATE SUBSCRIPTION {name} CONNECTION {} PUBLICATION {name} WITH ({how}, slot_name = '{name}')",
+            literal(&from.from_other)
+        ))
+        .await;
+    to.run("SET statement_timeout = 0").await?;
+    done.map_err(|error| match error.contains("57014") {
+        true => format!(
+            "{} could not subscribe within {patience} ms: does it reach {}?",
+            to.side.name(),
+            from.side.name()
+        ),
+        false => error,
+    })
 }
 
 /// Changes a subscription. A worker that copies a table has a lock on it, for ever if the network is cut in the

@@ -113,8 +113,8 @@ impl Work {
             Step::Copy => {
                 let (from, to) = (self.from(), self.to());
                 stream::publish(from, &self.tables, false).await?;
-                stream::subscribe(to, from, true).await?;
                 let patience = Duration::from_millis(self.database.copy_ms);
+                stream::subscribe(to, from, true, patience).await?;
                 stream::copied(to, from, patience).await
             }
             Step::WayBack => {
@@ -338,7 +338,7 @@ async fn turn(from: &Server, to: &Server) -> Result<String, String> {
         ))
         .await?;
     if there.is_empty() {
-        stream::subscribe(from, to, false).await?;
+        stream::subscribe(from, to, false, Duration::MAX).await?;
     }
     Ok(format!("{} follows {}", from.side.name(), to.side.name()))
 }
