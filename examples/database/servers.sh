@@ -54,6 +54,7 @@ CONF
 stop)
     kill "$(cat "$data/pgbouncer.pid")" || true
     for side in blue green clone; do
+        [ -d "$data/$side" ] || continue
         "$OLD/pg_ctl" --pgdata "$data/$side" --mode fast stop >/dev/null 2>&1 ||
             "$NEW/pg_ctl" --pgdata "$data/$side" --mode fast stop >/dev/null || true
     done

@@ -192,6 +192,7 @@ impl<'a> Work<'a> {
         io_fault("write what is done", write(&kept_file(root, name), &text))?;
         let path = lock.rollout(&format!("{}-{what}", now_ms()));
         io_fault("make the change's folder", fs::create_dir_all(&path))?;
+        io_fault("write what is done", write(&path.join("plan.json"), &text))?;
         let opened = Journal::open(&path.join("journal.jsonl"));
         let (journal, _): (_, Vec<Line>) = io_fault("open the journal", opened)?;
         let mut work = Self {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use everopen_database::file::File;
+use everopen_database::file::{File, Writes};
 use everopen_database::preflight;
 use everopen_database::run::{self, Ended, Plan, Side, Site, State};
 use everopen_rollout::execute::By;
@@ -48,6 +48,13 @@ pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
         file.database.pause_ms,
         file.database.attempts
     );
+    if let Some(clone) = &file.database.clone {
+        let what = match clone.writes {
+            Writes::Held => "wait",
+            Writes::Refused => "are refused",
+        };
+        say!("writes    {what} at most {} ms", clone.hold_ms);
+    }
     say!();
     for (at, step) in plan.steps.iter().enumerate() {
         say!("{:>4}  {step}", at + 1);
