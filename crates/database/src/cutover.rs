@@ -8,6 +8,7 @@ use crate::file::Database;
 use crate::pooler::Console;
 use crate::proof::Proof;
 use crate::server::{Server, Side, literal};
+use crate::stream;
 
 /// Between two looks whether the barrier has come out on the other side.
 const LOOK: Duration = Duration::from_millis(2);
@@ -214,7 +215,7 @@ impl Cutover<'_> {
         let budget = Duration::from_millis(self.database.pause_ms);
         self.barrier(began + budget).await?;
         self.copy_sequences().await?;
-        self.move_slot().await?;
+        stream::move_slot(self.to).await?;
         let seen = began.elapsed();
         let began = Instant::now();
         let token = "INSERT INTO everopen.barrier VALUES (gen_random_uuid())";
@@ -226,13 +227,6 @@ impl Cutover<'_> {
             .await?;
         let longest = Duration::from_micros(longest.parse().unwrap_or(0));
         Ok(longest + seen + commits)
-    }
-
-    /// Where the way back begins: before the first write there, after the last that came from here.
-    async fn move_slot(&self) -> Result<(), String> {
-        let slot = self.from.side.stream();
-        let sql = format!("SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())");
-        self.to.run(&sql).await
     }
 
     async fn try_hold(&self) -> Result<Held, String> {
@@ -264,7 +258,8 @@ impl Cutover<'_> {
         held.note("barrier");
         self.copy_sequences().await?;
         held.note("sequences");
-        self.move_slot().await?;
+        // Where the way back begins: before the first write there, after the last that came from here.
+        stream::move_slot(self.to).await?;
         fence(self.to, false).await?;
         proof.keep().await?;
         held.note("slot");

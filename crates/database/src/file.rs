@@ -208,6 +208,25 @@ const PAUSE_MAX_MS: u64 = 60_000;
 /// The longest that writes may be refused.
 const HOLD_MAX_MS: u64 = 24 * 3_600_000;
 
+/// The folder of a file, from which relative paths in it go.
+pub(crate) fn folder_of(path: &Path) -> Result<PathBuf, ConfigError> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let base = std::path::absolute(folder.unwrap_or(Path::new(".")));
+    base.map_err(|source| ConfigError::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// A program beside a file, as one writes it in a shell, found from everywhere.
+pub(crate) fn beside(base: &Path, program: &mut [String]) {
+    if let Some(program) = program.first_mut().filter(|name| name.contains('/')) {
+        *program = base.join(&program).display().to_string();
+    }
+}
+
 fn known(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
 }
@@ -230,14 +249,7 @@ impl File {
     /// Names the file, and the line or the field.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut file: Self = config::read(path, Self::check)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let base = std::path::absolute(folder.unwrap_or(Path::new(".")));
-        let base = base.map_err(|source| ConfigError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let base = folder_of(path)?;
         let database = &mut file.database;
         for path in &mut database.change {
             *path = base.join(&path);
@@ -247,12 +259,8 @@ impl File {
             for path in folders.into_iter().flatten() {
                 *path = base.join(&path);
             }
-            // A program beside the file, as one writes it in a shell.
-            for program in [&mut clone.make, &mut clone.remove] {
-                if let Some(program) = program.first_mut().filter(|name| name.contains('/')) {
-                    *program = base.join(&program).display().to_string();
-                }
-            }
+            beside(&base, &mut clone.make);
+            beside(&base, &mut clone.remove);
         }
         for pooler in &mut database.poolers {
             pooler.file = base.join(&pooler.file);

@@ -191,7 +191,7 @@ pub(crate) async fn subscribe(
     let name = to.side.stream();
     let how = match with_copy {
         true => "copy_data = true, create_slot = true",
-        false => "copy_data = false, create_slot = false",
+        false => "copy_data = false, create_slot = false, enabled = false",
     };
     let patience = patience.min(SUBSCRIBE).as_millis();
     to.run(&format!("SET statement_timeout = {patience}"))
@@ -211,7 +211,43 @@ pub(crate) async fn subscribe(
             from.side.name()
         ),
         false => error,
-    })
+    })?;
+    match with_copy {
+        true => Ok(()),
+        false => begin_where_noted(to, from).await,
+    }
+}
+
+/// Forgets where a stream from here would begin.
+pub(crate) async fn forget_beginning(from: &Server) -> Result<(), String> {
+    from.run(
+        "CREATE TABLE IF NOT EXISTS everopen.way_back (lsn pg_lsn); DELETE FROM everopen.way_back",
+    )
+    .await
+}
+
+/// Moves the slot of the stream from here to now, and notes where that is: a server that dies before its next
+/// checkpoint finds its slot where it was before, and would send what had come from the other side.
+pub(crate) async fn move_slot(from: &Server) -> Result<(), String> {
+    let slot = from.side.other().stream();
+    from.run(&format!(
+        "INSERT INTO everopen.way_back SELECT end_lsn FROM pg_replication_slot_advance('{slot}', pg_current_wal_lsn())"
+    ))
+    .await
+}
+
+/// Lets a subscription begin where the other side has noted, whatever its slot says now.
+async fn begin_where_noted(to: &Server, from: &Server) -> Result<(), String> {
+    let noted = from.value("SELECT max(lsn) FROM everopen.way_back").await?;
+    let name = to.side.stream();
+    if !noted.is_empty() {
+        to.run(&format!(
+            "SELECT pg_replication_origin_advance('pg_' || oid, {}) FROM pg_subscription WHERE subname = '{name}' AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            literal(&noted)
+        ))
+        .await?;
+    }
+    to.run(&format!("ALTER SUBSCRIPTION {name} ENABLE")).await
 }
 
 /// Changes a subscription. A worker that copies a table has a lock on it, for ever if the network is cut in the
@@ -233,6 +269,18 @@ async fn alone(to: &Server, sql: &str) -> Result<(), String> {
     };
     to.run("RESET lock_timeout").await?;
     done
+}
+
+/// Drops a subscription that was made and never begun.
+pub(crate) async fn unsubscribe_unless_enabled(to: &Server) -> Result<(), String> {
+    let name = to.side.stream();
+    let begun = to
+        .value(&format!("SELECT 1 FROM pg_subscription WHERE subname = '{name}' AND subenabled AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"))
+        .await?;
+    match begun.is_empty() {
+        true => unsubscribe(to).await,
+        false => Ok(()),
+    }
 }
 
 /// Ends what a side takes from the other; the slot there is somebody else's business.

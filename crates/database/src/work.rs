@@ -123,6 +123,7 @@ impl Work {
                 let is_to_change = self.held.as_ref().is_some_and(Held::is_of_writes);
                 stream::publish(to, &both, is_to_change).await?;
                 stream::make_slot(to).await?;
+                stream::forget_beginning(to).await?;
                 self.note("way back");
                 let (slot, on) = (self.from.stream(), self.from.other().name());
                 Ok(format!("slot {slot} on {on}"))
@@ -332,9 +333,11 @@ async fn turn(from: &Server, to: &Server) -> Result<String, String> {
     stream::unsubscribe(to).await?;
     stream::drop_slot(from).await?;
     let name = from.side.stream();
+    // One from before it was cut off may not have begun yet.
+    stream::unsubscribe_unless_enabled(from).await?;
     let there = from
         .value(&format!(
-            "SELECT 1 FROM pg_subscription WHERE subname = '{name}'"
+            "SELECT 1 FROM pg_subscription WHERE subname = '{name}' AND subenabled"
         ))
         .await?;
     if there.is_empty() {

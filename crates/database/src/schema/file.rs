@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use everopen_edge::config::{self, ConfigError};
 use serde::{Deserialize, Serialize};
 
+use crate::file::{beside, folder_of, is_name};
+
 /// A change of schema across releases of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,14 +190,7 @@ impl File {
     /// Names the file, and the line or the field.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut file: Self = config::read(path, Self::check)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let base = std::path::absolute(folder.unwrap_or(Path::new(".")));
-        let base = base.map_err(|source| ConfigError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let base = folder_of(path)?;
         let schema = &mut file.schema;
         let mut paths = vec![&mut schema.expand.file];
         paths.extend(&mut schema.expand.undo);
@@ -204,10 +199,7 @@ impl File {
             *path = base.join(&path);
         }
         for version in &mut schema.versions {
-            // A program beside the file, as one writes it in a shell.
-            if let Some(program) = version.check.first_mut().filter(|name| name.contains('/')) {
-                *program = base.join(&program).display().to_string();
-            }
+            beside(&base, &mut version.check);
         }
         Ok(file)
     }
@@ -215,7 +207,7 @@ impl File {
     fn check(&self) -> Result<(), (String, String)> {
         let schema = &self.schema;
         let wrong = |field: String, detail: String| Err((format!("schema.{field}"), detail));
-        if !crate::file::is_name(&schema.name) {
+        if !is_name(&schema.name) {
             let detail = format!("{:?} is no name", schema.name);
             return wrong("name".into(), detail);
         }

@@ -9,8 +9,10 @@ mod run;
 
 use std::fmt;
 
-pub use run::{Done, Fault, apply, kept, phase, proofs, roll_back};
+pub use run::{Done, apply, kept, phase, proofs, roll_back};
 use serde::{Deserialize, Serialize};
+
+pub use crate::run::Fault;
 
 /// How far a change has come. The database itself keeps it, in the transaction that gets it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -12,24 +12,8 @@ use everopen_rollout::state::{Folder, now_ms, write};
 use super::clone::Clone;
 use super::file::{File, Index, Schema, Version};
 use super::{Phase, Proof, backfill};
+use crate::run::{Fault, io_fault};
 use crate::server::{Server, Side, literal};
-
-/// Why it was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The folder or the journal failed.
-    #[error("{what}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not to be done, or failed; the database is in the phase in which it was, or in the one that is named.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// How far it has come, and what each step said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +22,6 @@ pub struct Done {
     pub phase: Phase,
     /// What was done.
     pub told: Vec<String>,
-}
-
-fn io_fault<T>(what: &str, done: io::Result<T>) -> Result<T, Fault> {
-    done.map_err(|source| Fault::Io {
-        what: what.to_string(),
-        source,
-    })
 }
 
 /// How far the change has come.
@@ -125,7 +102,7 @@ async fn prove(
     root: &Path,
     schema: &Schema,
     at: Phase,
-    next: Option<(Phase, &std::path::PathBuf)>,
+    next: Option<(Phase, &PathBuf)>,
 ) -> Result<Vec<Proof>, Fault> {
     let serving = serving(root, schema)?;
     let clone = Clone::make(schema).await.map_err(Fault::Refused)?;
@@ -248,6 +225,21 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Goes on only if every version that serves runs on what comes.
+    async fn prove(
+        &mut self,
+        root: &Path,
+        schema: &Schema,
+        at: Phase,
+        next: (Phase, &PathBuf),
+    ) -> Result<(), Fault> {
+        self.step("try all versions on a clone", async {
+            let proofs = prove(root, schema, at, Some(next)).await;
+            judge(&proofs.map_err(|fault| fault.to_string())?)
+        })
+        .await
+    }
+
     fn end(mut self, phase: Phase) -> Result<Done, Fault> {
         self.note(Entry::Ended {
             outcome: Outcome::New,
@@ -301,15 +293,8 @@ pub async fn apply(
     };
     let mut work = Work::open(root, file, what, by, tell)?;
     if let Some(contract) = contract {
-        let next = (Phase::Contracted, &contract.file);
-        work.step("try all versions on a clone", async {
-            judge(
-                &prove(root, schema, at, Some(next))
-                    .await
-                    .map_err(|fault| fault.to_string())?,
-            )
-        })
-        .await?;
+        work.prove(root, schema, at, (Phase::Contracted, &contract.file))
+            .await?;
         work.step(
             "look whether all rows have their values",
             all_filled(&server, schema),
@@ -323,15 +308,8 @@ pub async fn apply(
         return work.end(Phase::Contracted);
     }
     if at == Phase::Before {
-        let next = (Phase::Expanded, &schema.expand.file);
-        work.step("try all versions on a clone", async {
-            judge(
-                &prove(root, schema, at, Some(next))
-                    .await
-                    .map_err(|fault| fault.to_string())?,
-            )
-        })
-        .await?;
+        work.prove(root, schema, at, (Phase::Expanded, &schema.expand.file))
+            .await?;
         work.step(
             "add what is new",
             change(&server, schema, &schema.expand.file, Phase::Expanded),
@@ -385,11 +363,7 @@ pub async fn roll_back(
         (_, Some(undo)) => undo,
     };
     let mut work = Work::open(root, file, "undo", by, tell)?;
-    work.step("try all versions on a clone", async {
-        let proofs = prove(root, schema, at, Some((Phase::Before, undo))).await;
-        judge(&proofs.map_err(|fault| fault.to_string())?)
-    })
-    .await?;
+    work.prove(root, schema, at, (Phase::Before, undo)).await?;
     work.step(
         "take away what was added",
         change(&server, schema, undo, Phase::Before),
