@@ -125,11 +125,13 @@ impl<'a> Controller<'a> {
             let done = match work.deadline() {
                 None => work.step(step).await,
                 Some(deadline) => {
-                    let done = tokio::time::timeout_at(deadline.into(), work.step(step)).await;
-                    // What was under way is dropped, and with it its programs.
-                    done.unwrap_or_else(|_| {
-                        Err("writes were held for as long as they may be".into())
-                    })
+                    match tokio::time::timeout_at(deadline.into(), work.step(step)).await {
+                        Ok(done) => done,
+                        // A pooler may lead there already: what was cut off is brought to its end.
+                        Err(_) if work.is_told => work.step(step).await,
+                        // What was under way is dropped, and with it its programs.
+                        Err(_) => Err("writes were held for as long as they may be".into()),
+                    }
                 }
             };
             let told = match &done {

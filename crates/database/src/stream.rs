@@ -271,16 +271,13 @@ async fn alone(to: &Server, sql: &str) -> Result<(), String> {
     done
 }
 
-/// Drops a subscription that was made and never begun.
-pub(crate) async fn unsubscribe_unless_enabled(to: &Server) -> Result<(), String> {
+/// Whether a side has a subscription that has begun.
+pub(crate) async fn is_subscribed(to: &Server) -> Result<bool, String> {
     let name = to.side.stream();
     let begun = to
         .value(&format!("SELECT 1 FROM pg_subscription WHERE subname = '{name}' AND subenabled AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"))
         .await?;
-    match begun.is_empty() {
-        true => unsubscribe(to).await,
-        false => Ok(()),
-    }
+    Ok(!begun.is_empty())
 }
 
 /// Ends what a side takes from the other; the slot there is somebody else's business.

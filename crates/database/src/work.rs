@@ -332,15 +332,9 @@ impl Work {
 async fn turn(from: &Server, to: &Server) -> Result<String, String> {
     stream::unsubscribe(to).await?;
     stream::drop_slot(from).await?;
-    let name = from.side.stream();
-    // One from before it was cut off may not have begun yet.
-    stream::unsubscribe_unless_enabled(from).await?;
-    let there = from
-        .value(&format!(
-            "SELECT 1 FROM pg_subscription WHERE subname = '{name}' AND subenabled"
-        ))
-        .await?;
-    if there.is_empty() {
+    if !stream::is_subscribed(from).await? {
+        // One from before it was cut off may be there, and not have begun yet.
+        stream::unsubscribe(from).await?;
         stream::subscribe(from, to, false, Duration::MAX).await?;
     }
     Ok(format!("{} follows {}", from.side.name(), to.side.name()))

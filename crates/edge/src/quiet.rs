@@ -1,7 +1,6 @@
 //! Connections that bring no request.
 //!
-//! One look every half a minute, not a timer for each request that is set, found and taken back: of all that
-//! a request costs here, that was one of the larger parts.
+//! One look every half a minute, not a timer for each request that is set, found and taken back.
 
 use std::pin::Pin;
 use std::sync::atomic::{

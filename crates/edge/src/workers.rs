@@ -38,7 +38,7 @@ pub(crate) fn here() -> usize {
 }
 
 /// One of each worker, in cache lines of its own: what each request changes would else go from one
-/// processor's cache to another's, which is most of what a count costs.
+/// processor's cache to another's.
 #[derive(Debug)]
 pub(crate) struct PerWorker<T>(Box<[Apart<T>]>);
 
