@@ -1,4 +1,4 @@
-//! Green is made of blue, whole, while nobody writes.
+//! Green is made of blue, whole: while nobody writes, or as the beginning of a stream.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use everopen_rollout::execute;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::file::{CloneOf, Database, How};
+use crate::file::{CloneOf, Database, How, Strategy};
+use crate::seed;
 use crate::server::Server;
 
 /// How long programs that make green may take to end when they are told to.
@@ -62,6 +63,11 @@ impl Cloning<'_> {
     /// Says that what is in green's place is ours to remove.
     fn mark(&self) -> PathBuf {
         self.path.join("made")
+    }
+
+    /// Whether clients write meanwhile, and a stream begins where it ends.
+    fn is_seed(&self) -> bool {
+        self.database.strategy == Strategy::Replicate
     }
 
     fn data(&self) -> Result<String, String> {
@@ -200,10 +206,18 @@ impl Cloning<'_> {
         let mut settings = self.clone.settings.join("\n");
         // Its log is not blue's: nobody may find it in blue's archive.
         settings = format!("\narchive_mode = off\n{settings}\n");
+        if self.is_seed() {
+            settings += &format!("{}\n", seed::RECOVERY.join("\n"));
+            self.append(&format!("{data}/{}", seed::SIGNAL), "").await?;
+        }
         self.append(&format!("{data}/postgresql.auto.conf"), &settings)
             .await?;
         let (program, log) = (self.bin("pg_ctl"), format!("{data}/everopen.log"));
-        let seconds = self.clone.hold_ms.div_ceil(1_000).to_string();
+        let limit = match self.is_seed() {
+            true => self.database.copy_ms,
+            false => self.clone.hold().as_millis() as u64,
+        };
+        let seconds = limit.div_ceil(1_000).to_string();
         let start = [
             program.as_str(),
             "--pgdata",

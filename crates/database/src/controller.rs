@@ -228,6 +228,7 @@ impl<'a> Controller<'a> {
         if has(Step::Clone) {
             if !has_begun {
                 // What is in green's place is not of this rollout.
+                stream::drop_slot(&serving).await.map_err(stuck)?;
                 clean(&serving).await.map_err(stuck)?;
                 return self.end(Outcome::Old, from, Some(reason), None);
             }
@@ -238,6 +239,7 @@ impl<'a> Controller<'a> {
                 let _ = clean(other).await;
                 let _ = stream::drop_slot(other).await;
             }
+            stream::drop_slot(&serving).await.map_err(stuck)?;
             clean(&serving).await.map_err(stuck)?;
         } else if has(Step::Copy) {
             match &other {

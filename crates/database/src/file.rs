@@ -1,6 +1,7 @@
 //! The file that describes the rollout of a database.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use everopen_edge::config::{self, ConfigError};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub struct Database {
     /// Whether rows are copied while clients write, or green is made while nobody may write.
     #[serde(default)]
     pub strategy: Strategy,
-    /// How green is made, of the strategy `clone`.
+    /// How green is made: of the strategy `clone`; and of `replicate`, if it is not to be copied row by row.
     #[serde(default)]
     pub clone: Option<CloneOf>,
     /// The poolers through which all clients come.
@@ -112,12 +113,13 @@ pub enum How {
 pub struct CloneOf {
     /// By what.
     pub how: How,
-    /// What clients meet that write meanwhile.
+    /// What clients meet that write meanwhile, of the strategy `clone`; refused if it is not said.
     #[serde(default)]
-    pub writes: Writes,
-    /// Milliseconds for which they may meet that in all; then everything is as before.
-    #[serde(default = "a_minute")]
-    pub hold_ms: u64,
+    pub writes: Option<Writes>,
+    /// Milliseconds for which they may meet that in all, of the strategy `clone`; then everything is as before.
+    /// A minute if it is not said.
+    #[serde(default)]
+    pub hold_ms: Option<u64>,
     /// Green's folder, which is made: of `base_backup` and `copy_on_write`.
     #[serde(default)]
     pub data: Option<PathBuf>,
@@ -175,10 +177,6 @@ const fn two() -> u32 {
     2
 }
 
-const fn a_minute() -> u64 {
-    60_000
-}
-
 const fn twenty() -> u32 {
     20
 }
@@ -205,6 +203,8 @@ fn psql() -> String {
 
 /// The longest that clients may be held: a pooler's own limit for waiting clients is two minutes.
 const PAUSE_MAX_MS: u64 = 60_000;
+/// How long writes are held or refused if it is not said.
+const HOLD_MS: u64 = 60_000;
 /// The longest that writes may be refused.
 const HOLD_MAX_MS: u64 = 24 * 3_600_000;
 
@@ -331,21 +331,49 @@ impl File {
         }
         match (database.strategy, &database.clone) {
             (Strategy::Replicate, None) => Ok(()),
+            (Strategy::Replicate, Some(clone)) => clone.check_seed(),
             (Strategy::Clone, Some(clone)) => clone.check(&database.poolers),
             (Strategy::Clone, None) => wrong(
                 "clone",
                 "the strategy is `clone`: how is green made?".into(),
-            ),
-            (Strategy::Replicate, Some(_)) => wrong(
-                "strategy",
-                "there is a `clone`, and the strategy is not `clone`".into(),
             ),
         }
     }
 }
 
 impl CloneOf {
-    fn check(&self, poolers: &[Pooler]) -> Result<(), (String, String)> {
+    /// What clients meet that write while it is made and changed.
+    pub fn writes(&self) -> Writes {
+        self.writes.unwrap_or_default()
+    }
+
+    /// For how long they may meet that in all.
+    pub fn hold(&self) -> Duration {
+        Duration::from_millis(self.hold_ms.unwrap_or(HOLD_MS))
+    }
+
+    /// Of the strategy `replicate`: nobody is held while it is made.
+    fn check_seed(&self) -> Result<(), (String, String)> {
+        let wrong = |field: &str, detail: &str| {
+            Err((format!("database.clone.{field}"), detail.to_string()))
+        };
+        if self.how == How::Dump {
+            return wrong(
+                "how",
+                "a dump does not say where in the log its rows end; without `clone` they are copied row by row, into a later major version as well",
+            );
+        }
+        if self.writes.is_some() || self.hold_ms.is_some() {
+            let field = match self.writes {
+                Some(_) => "writes",
+                None => "hold_ms",
+            };
+            return wrong(field, "the strategy is not `clone`: writes go on");
+        }
+        self.check_fields()
+    }
+
+    fn check_fields(&self) -> Result<(), (String, String)> {
         let wrong = |field: &str, detail: &str| {
             Err((format!("database.clone.{field}"), detail.to_string()))
         };
@@ -372,15 +400,25 @@ impl CloneOf {
         if self.jobs == 0 {
             return wrong("jobs", "nothing would be copied");
         }
-        let most = match self.writes {
+        Ok(())
+    }
+
+    /// Of the strategy `clone`.
+    fn check(&self, poolers: &[Pooler]) -> Result<(), (String, String)> {
+        let wrong = |field: &str, detail: &str| {
+            Err((format!("database.clone.{field}"), detail.to_string()))
+        };
+        self.check_fields()?;
+        let most = match self.writes() {
             Writes::Held => PAUSE_MAX_MS,
             Writes::Refused => HOLD_MAX_MS,
         };
-        if !(1..=most).contains(&self.hold_ms) {
-            let detail = format!("{} is not from 1 to {most}", self.hold_ms);
+        let hold_ms = self.hold().as_millis();
+        if !(1..=u128::from(most)).contains(&hold_ms) {
+            let detail = format!("{hold_ms} is not from 1 to {most}");
             return wrong("hold_ms", &detail);
         }
-        if self.writes == Writes::Held && poolers.iter().any(|pooler| pooler.reads.is_none()) {
+        if self.writes() == Writes::Held && poolers.iter().any(|pooler| pooler.reads.is_none()) {
             return wrong(
                 "writes",
                 "a pooler can't tell who writes: each needs `reads`, a name for those who only read",

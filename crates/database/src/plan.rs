@@ -18,6 +18,8 @@ pub enum Step {
     Mark,
     /// Writes are held or refused; reads go on.
     HoldWrites,
+    /// Blue keeps its log from now on, for what will be made of it.
+    Keep,
     /// Green is made of blue.
     Clone,
     /// Green gets blue's schema.
@@ -26,6 +28,8 @@ pub enum Step {
     Change,
     /// Green gets blue's rows, and those that are written meanwhile.
     Copy,
+    /// Green gets what was written since it was made, and goes on so.
+    Follow,
     /// A slot is made from which a stream can lead back.
     WayBack,
     /// Clients are held, the last rows come over, the old side takes no writes any more.
@@ -44,10 +48,12 @@ impl fmt::Display for Step {
             Self::Preflight => "look at what could stand in the way",
             Self::Mark => "mark blue",
             Self::HoldWrites => "hold or refuse writes, and let reads go on",
+            Self::Keep => "let blue keep its log from here on",
             Self::Clone => "make green of blue",
             Self::Schema => "give it the schema",
             Self::Change => "make the change there",
             Self::Copy => "copy all rows and follow those that are written",
+            Self::Follow => "follow what was written since",
             Self::WayBack => "make the slot of the way back",
             Self::Hold => "hold clients until all rows are there",
             Self::Switch => "send clients there",
@@ -75,6 +81,10 @@ impl Plan {
     pub fn forth(file: &File) -> Self {
         let change = (!file.database.change.is_empty()).then_some(Step::Change);
         let (before, after): (&[Step], &[Step]) = match file.database.strategy {
+            Strategy::Replicate if file.database.clone.is_some() => (
+                &[Step::Preflight, Step::Mark, Step::Keep, Step::Clone],
+                &[Step::Follow, Step::WayBack, Step::Hold],
+            ),
             Strategy::Replicate => (
                 &[Step::Preflight, Step::Schema],
                 &[Step::Copy, Step::WayBack, Step::Hold],

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::server::Server;
+use crate::server::{Server, Side};
 use crate::stream::Table;
 
 /// Parts into which a table's rows fall, so that a difference can be looked for in one of them.
@@ -12,12 +12,23 @@ const PARTS: u32 = 16;
 /// must hold the same; counting takes place afterwards, when nobody waits for it.
 pub(crate) struct Proof {
     sides: [Server; 2],
+    /// What people call them.
+    names: [&'static str; 2],
     /// In which file the other side has each table.
     files: HashMap<String, String>,
 }
 
+const KEEP: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";
+
 /// Each table, and the number of its file now; what a snapshot says of that is not as old as the snapshot.
 const FILES: &str = "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), pg_relation_filenode(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'";
+
+fn on(side: Side) -> &'static str {
+    match side {
+        Side::Blue => "on blue",
+        Side::Green => "on green",
+    }
+}
 
 impl Proof {
     /// Connects; nothing is kept yet.
@@ -27,6 +38,7 @@ impl Proof {
             Server::connect(other.side, &other.dsn).await?,
         ];
         Ok(Self {
+            names: [on(one.side), on(other.side)],
             sides,
             files: HashMap::new(),
         })
@@ -36,6 +48,14 @@ impl Proof {
     /// who looks at it as it was.
     pub async fn keep_before_change(&mut self) -> Result<(), String> {
         self.keep().await?;
+        self.files = self.files().await?;
+        Ok(())
+    }
+
+    /// As [`Proof::keep_before_change`], of one side alone, which is to be compared with itself afterwards.
+    pub async fn keep_one_before_change(&mut self) -> Result<(), String> {
+        self.names = ["before", "afterwards"];
+        self.sides[0].run(KEEP).await?;
         self.files = self.files().await?;
         Ok(())
     }
@@ -50,9 +70,7 @@ impl Proof {
     pub async fn keep(&self) -> Result<(), String> {
         let keep = |server| async move {
             let server: &Server = server;
-            server
-                .run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1")
-                .await
+            server.run(KEEP).await
         };
         futures_util::future::try_join(keep(&self.sides[0]), keep(&self.sides[1])).await?;
         Ok(())
@@ -105,12 +123,12 @@ impl Proof {
                     of(&one) != of(&other)
                 });
                 wrong.push(format!(
-                    "{}: {} rows on {}, {} on {}; {} of {PARTS} parts differ",
+                    "{}: {} rows {}, {} {}; {} of {PARTS} parts differ",
                     table.name,
                     count(&one),
-                    self.sides[0].side.name(),
+                    self.names[0],
                     count(&other),
-                    self.sides[1].side.name(),
+                    self.names[1],
                     parts.count()
                 ));
             }

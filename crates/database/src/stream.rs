@@ -130,14 +130,27 @@ pub(crate) fn only_whole(tables: &[Table], own: &[Table]) -> Result<(), String> 
     }
 }
 
-/// Makes a slot for a stream from here, which holds the log from now on.
-pub(crate) async fn make_slot(from: &Server) -> Result<(), String> {
+/// Makes a slot for a stream from here, which holds the log from now on. All transactions that are open must end
+/// before it is there.
+pub(crate) async fn make_slot(from: &Server, patience: Duration) -> Result<(), String> {
     drop_slot(from).await?;
     let name = from.side.other().stream();
-    from.run(&format!(
-        "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"
-    ))
-    .await
+    let patience = patience.as_millis().min(i32::MAX as u128);
+    from.run(&format!("SET statement_timeout = {patience}"))
+        .await?;
+    let made = from
+        .run(&format!(
+            "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"
+        ))
+        .await;
+    from.run("SET statement_timeout = 0").await?;
+    made.map_err(|error| match error.contains("57014") {
+        true => format!(
+            "transactions that were open on {} had not ended within {patience} ms",
+            from.side.name()
+        ),
+        false => error,
+    })
 }
 
 /// Drops the slot of the stream from here; who used it may not have noticed yet that it is over.
@@ -236,6 +249,18 @@ pub(crate) async fn move_slot(from: &Server) -> Result<(), String> {
     .await
 }
 
+/// Moves the slot of the stream from here to a place in the log, and notes it.
+pub(crate) async fn begin_at(from: &Server, lsn: &str) -> Result<(), String> {
+    let (slot, lsn) = (from.side.other().stream(), literal(lsn));
+    forget_beginning(from).await?;
+    from.run(&format!("INSERT INTO everopen.way_back VALUES ({lsn})"))
+        .await?;
+    from.run(&format!(
+        "SELECT pg_replication_slot_advance('{slot}', {lsn})"
+    ))
+    .await
+}
+
 /// Lets a subscription begin where the other side has noted, whatever its slot says now.
 async fn begin_where_noted(to: &Server, from: &Server) -> Result<(), String> {
     let noted = from.value("SELECT max(lsn) FROM everopen.way_back").await?;
@@ -306,6 +331,57 @@ pub(crate) async fn unsubscribe(to: &Server) -> Result<(), String> {
     alone(to, &format!("DROP SUBSCRIPTION {name}")).await
 }
 
+/// Why rows can't be applied on a side, if they can't. Before 15 nobody counts errors; there the time limit is
+/// all.
+async fn is_stuck(to: &Server) -> Result<(), String> {
+    let name = to.side.stream();
+    let errors = to
+        .value(&format!(
+            "SELECT apply_error_count + sync_error_count FROM pg_stat_subscription_stats WHERE subname = '{name}'"
+        ))
+        .await
+        .unwrap_or_default();
+    match errors.parse::<u64>() {
+        Ok(errors) if errors > 5 => Err(format!(
+            "rows can't be applied ({errors} errors; the log of {} says which)",
+            to.side.name()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until everything that was written so far has come over, as long as both sides are there.
+pub(crate) async fn followed(
+    to: &Server,
+    from: &Server,
+    patience: Duration,
+) -> Result<String, String> {
+    let began = Instant::now();
+    let token = literal(&from.value("SELECT gen_random_uuid()").await?);
+    let behind = from
+        .value(&format!("SELECT pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)) FROM pg_replication_slots WHERE slot_name = '{}'", to.side.stream()))
+        .await?;
+    from.run(&format!("INSERT INTO everopen.barrier VALUES ({token})"))
+        .await?;
+    let look = format!("SELECT 1 FROM everopen.barrier WHERE token = {token}");
+    while to.value(&look).await?.is_empty() {
+        // The other side only tries again when it can't reach this one.
+        from.value("SELECT 1").await?;
+        is_stuck(to).await?;
+        if began.elapsed() > patience {
+            return Err(format!(
+                "{} did not come up with {} within {} ms",
+                to.side.name(),
+                from.side.name(),
+                patience.as_millis()
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let ms = began.elapsed().as_millis();
+    Ok(format!("{behind} of log after {ms} ms"))
+}
+
 /// Waits until every table is copied and rows come as they are written, as long as both sides are there.
 pub(crate) async fn copied(
     to: &Server,
@@ -335,19 +411,7 @@ pub(crate) async fn copied(
                 patience.as_millis()
             ));
         }
-        // Before 15 nobody counts errors; there the time limit is all.
-        let errors = to
-            .value(&format!(
-                "SELECT apply_error_count + sync_error_count FROM pg_stat_subscription_stats WHERE subname = '{name}'"
-            ))
-            .await
-            .unwrap_or_default();
-        if errors.parse::<u64>().is_ok_and(|errors| errors > 5) {
-            return Err(format!(
-                "rows can't be applied ({errors} errors; the log of {} says which)",
-                to.side.name()
-            ));
-        }
+        is_stuck(to).await?;
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -8,12 +8,12 @@ use tokio::process::Command;
 
 use crate::clone::Cloning;
 use crate::cutover::{Cutover, Held, fence, set_lines, switch};
-use crate::file::{CloneOf, Database, How};
+use crate::file::{CloneOf, Database, How, Strategy};
 use crate::plan::{Plan, Step};
 use crate::proof::Proof;
 use crate::run::connect;
 use crate::server::{Server, Side};
-use crate::{guard, preflight, stream, writes};
+use crate::{guard, preflight, seed, stream, writes};
 
 /// What the steps of one rollout share.
 pub(crate) struct Work {
@@ -58,7 +58,7 @@ impl Work {
     pub fn deadline(&self) -> Option<Instant> {
         let clone = self.database.clone.as_ref()?;
         let held = self.held.as_ref().filter(|held| held.is_of_writes())?;
-        (!self.is_told).then(|| held.began + Duration::from_millis(clone.hold_ms))
+        (!self.is_told).then(|| held.began + clone.hold())
     }
 
     async fn open_from(&mut self) -> Result<(), String> {
@@ -97,7 +97,7 @@ impl Work {
     pub async fn step(&mut self, step: Step) -> Result<String, String> {
         match step {
             Step::Preflight => return self.preflight().await,
-            Step::Mark | Step::HoldWrites | Step::Clone => self.open_from().await?,
+            Step::Mark | Step::HoldWrites | Step::Keep | Step::Clone => self.open_from().await?,
             _ => self.open_both().await?,
         }
         match step {
@@ -107,7 +107,21 @@ impl Work {
                 Ok("its schema is everopen".into())
             }
             Step::HoldWrites => self.hold_writes().await,
+            Step::Keep => {
+                stream::publish(self.from(), &self.tables, false).await?;
+                let patience = Duration::from_millis(self.database.copy_ms);
+                stream::make_slot(self.from(), patience).await?;
+                let (slot, on) = (self.from.other().stream(), self.from.name());
+                Ok(format!("slot {slot} on {on}"))
+            }
+            Step::Clone if self.database.strategy == Strategy::Replicate => self.seed().await,
             Step::Clone => self.clone_blue().await,
+            Step::Follow => {
+                let (from, to) = (self.from(), self.to());
+                let patience = Duration::from_millis(self.database.copy_ms);
+                stream::subscribe(to, from, false, patience).await?;
+                stream::followed(to, from, patience).await
+            }
             Step::Schema => self.schema().await,
             Step::Change => self.change().await,
             Step::Copy => {
@@ -122,7 +136,7 @@ impl Work {
                 let both = stream::common(&self.tables, &stream::tables(to).await?);
                 let is_to_change = self.held.as_ref().is_some_and(Held::is_of_writes);
                 stream::publish(to, &both, is_to_change).await?;
-                stream::make_slot(to).await?;
+                stream::make_slot(to, Duration::from_millis(self.database.copy_ms)).await?;
                 stream::forget_beginning(to).await?;
                 self.note("way back");
                 let (slot, on) = (self.from.stream(), self.from.other().name());
@@ -226,6 +240,25 @@ impl Work {
         Ok(told)
     }
 
+    /// As [`Work::clone_blue`], while clients write; it says where it ends.
+    async fn seed(&mut self) -> Result<String, String> {
+        let patience = Duration::from_millis(self.database.copy_ms);
+        let cloning = Cloning {
+            database: &self.database,
+            clone: self.clone_of()?,
+            id: &self.id,
+            path: &self.path,
+        };
+        // What is cut off by the time limit is dropped, and with it its programs.
+        let told = tokio::time::timeout(patience, cloning.make(self.from())).await;
+        let told =
+            told.map_err(|_| format!("it took longer than {} ms", patience.as_millis()))??;
+        self.open_both().await?;
+        let ends = seed::join(self.to(), self.from(), patience).await?;
+        fence(self.to(), true).await?;
+        Ok(format!("{told}; it ends at {ends} of blue's log"))
+    }
+
     async fn schema(&self) -> Result<String, String> {
         let (from, to) = (self.from(), self.to());
         stream::prepare(from, to).await?;
@@ -265,6 +298,12 @@ impl Work {
     }
 
     async fn change(&mut self) -> Result<String, String> {
+        // A clone has rows already, and those go on to come from blue.
+        let is_seed = self.database.clone.is_some() && self.held.is_none();
+        let watch = match is_seed {
+            true => Some(seed::Watch::begin(self.to()).await?),
+            false => None,
+        };
         for path in &self.database.change {
             // The fence is for clients.
             let text =
@@ -278,7 +317,11 @@ impl Work {
             self.psql(&copy).await?;
         }
         let now = stream::tables(self.to()).await?;
-        stream::only_whole(&stream::common(&self.tables, &now), &now)?;
+        let both = stream::common(&self.tables, &now);
+        stream::only_whole(&both, &now)?;
+        if let Some(watch) = watch {
+            watch.end(self.to(), &both).await?;
+        }
         self.note("change");
         Ok(format!("{} files", self.database.change.len()))
     }

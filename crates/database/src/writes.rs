@@ -24,7 +24,7 @@ pub(crate) async fn hold(
     tries(database, async || {
         wait_for_none(database, from).await?;
         let consoles = open(database).await?;
-        let what = match clone.writes {
+        let what = match clone.writes() {
             Writes::Held => What::WritesHeld,
             Writes::Refused => What::WritesRefused,
         };
@@ -107,7 +107,7 @@ async fn stop(
     fence(from, true).await?;
     held.strays = end_strays(from).await?;
     for console in &held.consoles {
-        match clone.writes {
+        match clone.writes() {
             Writes::Refused => console.resume().await?,
             Writes::Held => console.resume_reads().await?,
         }

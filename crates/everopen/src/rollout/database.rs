@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use everopen_database::file::{File, Writes};
+use everopen_database::file::{File, Strategy, Writes};
 use everopen_database::preflight;
 use everopen_database::run::{self, Ended, Plan, Side, Site, State};
 use everopen_rollout::execute::By;
@@ -48,12 +48,13 @@ pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
         file.database.pause_ms,
         file.database.attempts
     );
-    if let Some(clone) = &file.database.clone {
-        let what = match clone.writes {
+    let clone = file.database.clone.as_ref();
+    if let Some(clone) = clone.filter(|_| file.database.strategy == Strategy::Clone) {
+        let what = match clone.writes() {
             Writes::Held => "wait",
             Writes::Refused => "are refused",
         };
-        say!("writes    {what} at most {} ms", clone.hold_ms);
+        say!("writes    {what} at most {} ms", clone.hold().as_millis());
     }
     say!();
     for (at, step) in plan.steps.iter().enumerate() {
