@@ -8,8 +8,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::file::Database;
 use crate::proof::Proof;
-use crate::server::Server;
+use crate::run::connect;
+use crate::server::{Server, Side};
 use crate::stream::{self, Table};
 
 /// Between two looks.
@@ -55,18 +57,27 @@ async fn forget_blue(green: &Server) -> Result<(), String> {
     green.run("SELECT pg_reload_conf()").await
 }
 
-/// Waits until a clone takes writes, and says where in blue's log it ends.
-async fn end_of(green: &Server, blue: &Server, patience: Duration) -> Result<String, String> {
+/// A connection to a clone, as soon as its recovery is over: `pg_ctl` does not wait for that.
+pub(crate) async fn up(database: &Database, patience: Duration) -> Result<Server, String> {
     let began = Instant::now();
-    while green.value("SELECT pg_is_in_recovery()").await? == "t" {
-        if began.elapsed() > patience {
-            return Err(format!(
-                "green is still in recovery after {} ms",
-                patience.as_millis()
-            ));
+    loop {
+        match connect(database, Side::Green).await {
+            Ok(green) if green.value("SELECT pg_is_in_recovery()").await? == "f" => {
+                return Ok(green);
+            }
+            // It is starting up.
+            Err(error) if !error.contains("57P03") => return Err(error),
+            _ if began.elapsed() > patience => {
+                let ms = patience.as_millis();
+                return Err(format!("green is still in recovery after {ms} ms"));
+            }
+            _ => tokio::time::sleep(LOOK).await,
         }
-        tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Where in blue's log a clone ends.
+async fn end_of(green: &Server, blue: &Server) -> Result<String, String> {
     let same = "SELECT system_identifier FROM pg_control_system()";
     if green.value(same).await? != blue.value(same).await? {
         return Err("green is no clone of blue: it has another system identifier".into());
@@ -97,12 +108,8 @@ fn left_at(history: &str, timeline: u32) -> Option<String> {
 }
 
 /// Lets the stream to a clone begin where the clone ends.
-pub(crate) async fn join(
-    green: &Server,
-    blue: &Server,
-    patience: Duration,
-) -> Result<String, String> {
-    let lsn = end_of(green, blue, patience).await?;
+pub(crate) async fn join(green: &Server, blue: &Server) -> Result<String, String> {
+    let lsn = end_of(green, blue).await?;
     forget_blue(green).await?;
     stream::begin_at(blue, &lsn).await?;
     Ok(lsn)

@@ -253,8 +253,9 @@ impl Work {
         let told = tokio::time::timeout(patience, cloning.make(self.from())).await;
         let told =
             told.map_err(|_| format!("it took longer than {} ms", patience.as_millis()))??;
-        self.open_both().await?;
-        let ends = seed::join(self.to(), self.from(), patience).await?;
+        let green = seed::up(&self.database, patience).await?;
+        self.sides.to = Some(green);
+        let ends = seed::join(self.to(), self.from()).await?;
         fence(self.to(), true).await?;
         Ok(format!("{told}; it ends at {ends} of blue's log"))
     }
