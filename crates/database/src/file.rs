@@ -38,6 +38,9 @@ pub struct Database {
     /// How green is made: of the strategy `clone`; and of `replicate`, if it is not to be copied row by row.
     #[serde(default)]
     pub clone: Option<CloneOf>,
+    /// Where the plan is tried on a clone of production (`everopen rollout game-day`).
+    #[serde(default)]
+    pub game_day: Option<GameDay>,
     /// The poolers through which all clients come.
     #[serde(rename = "pgbouncer")]
     pub poolers: Vec<Pooler>,
@@ -148,6 +151,42 @@ pub struct CloneOf {
     pub remove: Vec<String>,
 }
 
+/// Where a game day takes place, and what its clients do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GameDay {
+    /// A folder on the controller's host that is made, and removed afterwards. A clone of blue, a green and poolers
+    /// are in it, and the sockets on which they listen; nobody else may enter it.
+    pub folder: PathBuf,
+    /// How blue is cloned: `base_backup`, or `copy_on_write` with `blue_data`.
+    #[serde(default = "base_backup")]
+    pub how: How,
+    /// Blue's folder, of `copy_on_write`.
+    #[serde(default)]
+    pub blue_data: Option<PathBuf>,
+    /// Where the programs of blue's major version are; none if they are on the path.
+    #[serde(default)]
+    pub bin: Option<PathBuf>,
+    /// Where those of green's are, if it is another one and green is not made of blue.
+    #[serde(default)]
+    pub green_bin: Option<PathBuf>,
+    /// What comes before each program and its arguments, as `["sudo", "-u", "postgres"]`.
+    #[serde(default)]
+    pub run_by: Vec<String>,
+    /// A `pgbouncer`.
+    #[serde(default = "pgbouncer")]
+    pub pgbouncer: String,
+    /// A file with what a client does in each of its transactions, in SQL; besides it writes a row of its own.
+    #[serde(default)]
+    pub load: Option<PathBuf>,
+    /// Clients.
+    #[serde(default = "eight")]
+    pub clients: u32,
+    /// Transactions a second, of all of them together.
+    #[serde(default = "two_hundred")]
+    pub rate: u32,
+}
+
 /// A PgBouncer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +206,22 @@ pub struct Pooler {
     pub blue: String,
     /// What stands in the line for green.
     pub green: String,
+}
+
+const fn base_backup() -> How {
+    How::BaseBackup
+}
+
+fn pgbouncer() -> String {
+    "pgbouncer".into()
+}
+
+const fn eight() -> u32 {
+    8
+}
+
+const fn two_hundred() -> u32 {
+    200
 }
 
 const fn half_a_second() -> u64 {
@@ -262,6 +317,18 @@ impl File {
             beside(&base, &mut clone.make);
             beside(&base, &mut clone.remove);
         }
+        if let Some(day) = &mut database.game_day {
+            day.folder = base.join(&day.folder);
+            let others = [
+                &mut day.blue_data,
+                &mut day.bin,
+                &mut day.green_bin,
+                &mut day.load,
+            ];
+            for path in others.into_iter().flatten() {
+                *path = base.join(&path);
+            }
+        }
         for pooler in &mut database.poolers {
             pooler.file = base.join(&pooler.file);
         }
@@ -329,6 +396,9 @@ impl File {
         if database.attempts == 0 {
             return wrong("attempts", "it is never tried".into());
         }
+        if let Some(day) = &database.game_day {
+            day.check(database.clone.as_ref())?;
+        }
         match (database.strategy, &database.clone) {
             (Strategy::Replicate, None) => Ok(()),
             (Strategy::Replicate, Some(clone)) => clone.check_seed(),
@@ -338,6 +408,35 @@ impl File {
                 "the strategy is `clone`: how is green made?".into(),
             ),
         }
+    }
+}
+
+impl GameDay {
+    fn check(&self, clone: Option<&CloneOf>) -> Result<(), (String, String)> {
+        let wrong = |field: &str, detail: &str| {
+            Err((format!("database.game_day.{field}"), detail.to_string()))
+        };
+        match (self.how, &self.blue_data) {
+            (How::BaseBackup, None) | (How::CopyOnWrite, Some(_)) => {}
+            (How::BaseBackup, Some(_)) => {
+                return wrong("blue_data", "a base backup has no use for it");
+            }
+            (How::CopyOnWrite, None) => return wrong("blue_data", "this way of cloning needs it"),
+            _ => return wrong("how", "it is `base_backup` or `copy_on_write`"),
+        }
+        if clone.is_some_and(|clone| clone.how == How::Command) {
+            return wrong(
+                "folder",
+                "programs of one's own can't be led to other servers: there is no game day for them",
+            );
+        }
+        if !(1..=100).contains(&self.clients) || !(1..=100_000).contains(&self.rate) {
+            return wrong(
+                "clients",
+                "1 to 100 clients with 1 to 100,000 transactions a second",
+            );
+        }
+        Ok(())
     }
 }
 

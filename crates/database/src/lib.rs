@@ -10,6 +10,7 @@ mod clone;
 mod controller;
 mod cutover;
 pub mod file;
+pub mod gameday;
 mod guard;
 mod plan;
 mod pooler;

@@ -233,22 +233,9 @@ pub async fn resume(
 /// As [`resume`].
 pub async fn watch_over(site: &Site<'_>, name: &str) -> Result<(), Fault> {
     loop {
-        let known = io_fault("read what is known of it", state(site.root, name))?;
-        let Some(id) = known.and_then(|known| known.under_way) else {
-            return Ok(());
-        };
-        let path = site.root.join(name).join(&id);
+        // Asked first: what is read afterwards is then all that there is.
         let is_free = !is_at_work(site.root, name);
-        let lines: Vec<Line> = io_fault(
-            "read the journal",
-            journal::read(&path.join("journal.jsonl")),
-        )?;
-        let text = io_fault("read the plan", fs::read(path.join("plan.json")))?;
-        let plan: Plan = io_fault(
-            "read the plan",
-            serde_json::from_slice(&text).map_err(Into::into),
-        )?;
-        if !is_between(&plan, &lines) {
+        if !is_within(site.root, name)? {
             return Ok(());
         }
         if is_free {
@@ -256,6 +243,25 @@ pub async fn watch_over(site: &Site<'_>, name: &str) -> Result<(), Fault> {
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Whether a rollout is under way that holds clients, as far as its journal knows.
+pub(crate) fn is_within(root: &Path, name: &str) -> Result<bool, Fault> {
+    let known = io_fault("read what is known of it", state(root, name))?;
+    let Some(id) = known.and_then(|known| known.under_way) else {
+        return Ok(false);
+    };
+    let path = root.join(name).join(&id);
+    let lines: Vec<Line> = io_fault(
+        "read the journal",
+        journal::read(&path.join("journal.jsonl")),
+    )?;
+    let text = io_fault("read the plan", fs::read(path.join("plan.json")))?;
+    let plan: Plan = io_fault(
+        "read the plan",
+        serde_json::from_slice(&text).map_err(Into::into),
+    )?;
+    Ok(is_between(&plan, &lines))
 }
 
 /// Whether clients are held, as far as the journal knows.

@@ -62,9 +62,10 @@ enum What {
         #[arg(long)]
         follow: bool,
     },
-    /// Do it again and again with faults thrown in: the old version is to serve after each
+    /// Do it again and again with faults thrown in: a version's old one is to serve after each; a database is
+    /// cloned for it
     GameDay {
-        /// The version's file
+        /// The file of a version, or of a database
         file: PathBuf,
     },
     /// Let a rollout wait before its next step
@@ -184,6 +185,7 @@ pub fn run(args: &Arguments) -> Result<()> {
             let mut tell = |line: &Line| tell(line, count);
             end(&runtime.block_on(execute::apply(&site, plan, &mut tell))?)
         }
+        What::GameDay { file } if database::is_one(file) => database::game_day(&runtime, file),
         What::GameDay { file } => {
             let file = File::read(file)?;
             runtime.block_on(rehearse::game_day(&site, &file))

@@ -5,6 +5,7 @@ mod clones;
 mod cut_off;
 mod forth_and_back;
 mod found;
+mod game_days;
 mod in_between;
 mod made;
 mod network;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use everopen_database::file::{File, Strategy, Writes};
+use everopen_database::gameday::{self, Day};
 use everopen_database::preflight;
 use everopen_database::run::{self, Ended, Plan, Side, Site, State};
 use everopen_rollout::execute::By;
@@ -83,6 +84,58 @@ pub fn apply(runtime: &Runtime, root: &Path, file: &Path, by: &By) -> Result<()>
     let count = Plan::forth(&file).steps.len();
     let mut tell = move |line: &_| super::tell(line, count);
     end(&runtime.block_on(run::apply(&site, &file, &mut tell))?)
+}
+
+/// The plan on a clone of production, with faults.
+pub fn game_day(runtime: &Runtime, file: &Path) -> Result<()> {
+    let file = File::read(file)?;
+    let guard = |root: &Path| guard(root).unwrap_or_default();
+    say!("==> a clone of production is made");
+    let day = runtime.block_on(Day::begin(&file, &guard));
+    let mut day = day.map_err(anyhow::Error::msg)?;
+    let played = runtime.block_on(async {
+        let mut all = Vec::new();
+        for fault in gameday::faults(&file) {
+            say!("==> {fault}");
+            let mut tell = |line: &_| super::tell(line, 0);
+            all.push(day.play(fault, &mut tell).await?);
+        }
+        Ok(all)
+    });
+    // Also when it was broken off: nothing of it stays.
+    let ended = day.end();
+    let all = played.map_err(|error: String| anyhow::Error::msg(error))?;
+    ended.map_err(anyhow::Error::msg)?;
+    say!();
+    say!(
+        "{:<72}{:<8}{:>9}{:>8}{:>9}{:>8}{:>12}  as it must",
+        "fault",
+        "serves",
+        "held",
+        "done",
+        "refused",
+        "failed",
+        "longest"
+    );
+    for seen in &all {
+        let [done, refused, failed] = seen.transactions;
+        say!(
+            "{:<72}{:<8}{:>9}{done:>8}{refused:>9}{failed:>8}{:>9} ms  {}",
+            seen.fault.to_string(),
+            seen.ended.serving.name(),
+            seen.held.as_deref().unwrap_or("-"),
+            seen.longest.as_millis(),
+            match seen.wrong.is_empty() {
+                true => "yes".to_string(),
+                false => format!("NO: {}", seen.wrong.join("; ")),
+            }
+        );
+    }
+    let failures = all.iter().filter(|seen| !seen.wrong.is_empty()).count();
+    match failures {
+        0 => Ok(()),
+        failures => bail!("{failures} of {} did not end as they must", all.len()),
+    }
 }
 
 pub fn turn_back(runtime: &Runtime, root: &Path, name: &str, by: &By) -> Result<()> {
