@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use everopen_database::file::File;
@@ -13,18 +13,19 @@ use everopen_database::run::Side;
 use everopen_rollout::journal::{Entry, Outcome};
 use everopen_testkit::free_address;
 
+use crate::clients::Busy;
 use crate::place::Place;
 use crate::servers::{OLD, SharingDisk, good, is_root, program, sql_at, until};
 
 /// Where a clone is to be, and which it is. It is stopped with the value.
-struct Clone {
-    place: Place,
-    data: PathBuf,
+pub struct Clone {
+    pub place: Place,
+    pub data: PathBuf,
     port: u16,
 }
 
 impl Clone {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::of(Place::new())
     }
 
@@ -38,7 +39,7 @@ impl Clone {
     }
 
     /// A file by which blue is cloned as a whole.
-    fn file(&self, clone: &str, more: &str) -> File {
+    pub fn file(&self, clone: &str, more: &str) -> File {
         let as_whom = match is_root() {
             true => {
                 "run_by = [\"setpriv\", \"--reuid=postgres\", \"--regid=postgres\", \"--clear-groups\"]"
@@ -94,7 +95,7 @@ impl Clone {
 
     /// Nothing of the rollout is left on blue, and no clone.
     #[track_caller]
-    fn nothing_is_left(&self) {
+    pub fn nothing_is_left(&self) {
         assert_eq!(self.place.left(), "");
         assert!(!self.data.exists(), "{} is there", self.data.display());
         assert!(std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err());
@@ -117,7 +118,7 @@ impl Drop for Clone {
     }
 }
 
-fn stop(data: &Path) {
+pub fn stop(data: &Path) {
     if data.exists() {
         let _ = program(format!("{OLD}/pg_ctl"))
             .args(["--mode", "immediate", "stop", "--pgdata"])
@@ -129,72 +130,8 @@ fn stop(data: &Path) {
 const WRITE: &str = "INSERT INTO orders (account, note) VALUES (1, 'writer')";
 const READ: &str = "BEGIN; SELECT sum(abalance) FROM pgbench_accounts WHERE aid < 1000; SELECT count(*) FROM orders WHERE account = 1; END";
 
-/// A client that does the same again and again, and notes what it meets.
-struct Busy {
-    stop: Arc<AtomicBool>,
-    /// Done, refused with 25006, and failed otherwise.
-    counts: Arc<[AtomicU64; 3]>,
-    thread: std::thread::JoinHandle<String>,
-}
-
-impl Busy {
-    fn start(place: &Place, name: &str, sql: &'static str) -> Self {
-        let (stop, counts): (Arc<AtomicBool>, Arc<[AtomicU64; 3]>) = Default::default();
-        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&counts));
-        let at = format!(
-            "host=127.0.0.1 port={} user=postgres dbname={name}",
-            place.pooler
-        );
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                let (client, connection) = tokio_postgres::connect(&at, tokio_postgres::NoTls)
-                    .await
-                    .expect("a connection");
-                tokio::spawn(connection);
-                let mut last = String::new();
-                while !stopped.load(SeqCst) {
-                    let place = match client.simple_query(sql).await {
-                        Ok(_) => 0,
-                        Err(error) if error.code().is_some_and(|code| code.code() == "25006") => 1,
-                        Err(error) => {
-                            last = format!("{error:?}");
-                            2
-                        }
-                    };
-                    counted[place].fetch_add(1, SeqCst);
-                    std::thread::park_timeout(Duration::from_millis(5));
-                }
-                last
-            })
-        });
-        Self {
-            stop,
-            counts,
-            thread,
-        }
-    }
-
-    fn done(&self) -> u64 {
-        self.counts[0].load(SeqCst)
-    }
-
-    /// How often it was done and refused; nothing else may have happened.
-    #[track_caller]
-    fn end(self) -> (u64, u64) {
-        self.stop.store(true, SeqCst);
-        let last = self.thread.join().expect("a client");
-        let count = |at: usize| self.counts[at].load(SeqCst);
-        assert_eq!(count(2), 0, "{last}");
-        (count(0), count(1))
-    }
-}
-
 #[track_caller]
-fn is_new(ended: &everopen_database::run::Ended, serving: Side) {
+pub fn is_new(ended: &everopen_database::run::Ended, serving: Side) {
     assert_eq!(
         (ended.outcome, ended.serving, &ended.reason),
         (Outcome::New, serving, &None),

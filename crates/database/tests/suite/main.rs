@@ -1,5 +1,6 @@
 //! Real servers: PostgreSQL 15 and 18, PgBouncer between them and pgbench, which counts what fails.
 
+mod clients;
 mod clones;
 mod cut_off;
 mod forth_and_back;
@@ -7,6 +8,7 @@ mod found;
 mod in_between;
 mod network;
 mod place;
+mod poolers_gone;
 mod schemas;
 mod servers;
 mod servers_gone;
