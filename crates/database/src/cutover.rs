@@ -113,7 +113,7 @@ pub(crate) async fn fence(server: &Server, is_up: bool) -> Result<(), String> {
 pub(crate) async fn long_transactions(from: &Server, ms: u64) -> Result<Vec<String>, String> {
     from
         .column(&format!(
-            "SELECT 'process ' || pid || ' for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
+            "SELECT coalesce(nullif(application_name, ''), 'somebody') || ' (process ' || pid || ') for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
         ))
         .await
 }

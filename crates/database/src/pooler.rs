@@ -44,6 +44,17 @@ impl Console {
         self.order(&format!("SHOW {what}"), ORDER).await
     }
 
+    /// The processes of servers that serve its clients.
+    pub async fn processes(&self) -> Result<Vec<u32>, String> {
+        let said = self.client.simple_query("SHOW SERVERS").await;
+        let said = said.map_err(|error| format!("pgbouncer: SHOW SERVERS: {error}"))?;
+        let processes = said.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.try_get("remote_pid").ok()??.parse().ok(),
+            _ => None,
+        });
+        Ok(processes.collect())
+    }
+
     /// Holds clients: those that are in a transaction end it first.
     pub async fn pause(&self, patience: Duration) -> Result<(), String> {
         let began = Instant::now();

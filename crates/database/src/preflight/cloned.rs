@@ -123,7 +123,7 @@ pub(super) async fn look(
 }
 
 /// Bytes that are free for everybody.
-fn free(folder: &Path) -> Result<u64, String> {
+pub(super) fn free(folder: &Path) -> Result<u64, String> {
     let told = rustix::fs::statvfs(folder).map_err(|error| error.to_string())?;
     Ok(told.f_bavail * told.f_frsize)
 }

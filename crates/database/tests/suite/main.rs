@@ -12,3 +12,4 @@ mod poolers_gone;
 mod schemas;
 mod servers;
 mod servers_gone;
+mod sessions;

@@ -226,6 +226,12 @@ impl Bouncer {
         }
     }
 
+    /// Writes its settings anew, with a difference; it reads them when it is told to.
+    pub fn change(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(&self.settings).expect("settings");
+        fs::write(&self.settings, change(text)).expect("written");
+    }
+
     fn run(settings: &Path, port: u16) -> Child {
         let process = program("pgbouncer")
             .arg(settings)
