@@ -102,9 +102,15 @@ mod tests {
             findings.0.remove(0)
         };
         let blind = told(Err("it can't be seen".into()));
-        assert!(!blind.blocks && blind.what.contains("needs 110 MB"), "{blind}");
+        assert!(
+            !blind.blocks && blind.what.contains("needs 110 MB"),
+            "{blind}"
+        );
         let small = told(Ok(109 << 20));
-        assert!(small.blocks && small.what.contains("109 MB free"), "{small}");
+        assert!(
+            small.blocks && small.what.contains("109 MB free"),
+            "{small}"
+        );
         assert!(!told(Ok(110 << 20)).blocks);
     }
 }

@@ -110,7 +110,9 @@ async fn temporary(blue: &Server, findings: &mut Findings) -> Result<(), String>
                 let found = sessions.iter().find(|row| row[0] == *id);
                 found.map_or("a session that is gone", |row| row[1].as_str())
             };
-            let told = tables.iter().map(|row| format!("{}, by {}", row[1], of(&row[0])));
+            let told = tables
+                .iter()
+                .map(|row| format!("{}, by {}", row[1], of(&row[0])));
             told.collect()
         }
         false => {
@@ -119,7 +121,10 @@ async fn temporary(blue: &Server, findings: &mut Findings) -> Result<(), String>
             );
             let mut told: Vec<String> = tables.into_iter().map(|row| row[1].clone()).collect();
             let made = blue.column(&sql).await?;
-            told.extend(made.iter().map(|who| format!("the last to make one: {who}")));
+            told.extend(
+                made.iter()
+                    .map(|who| format!("the last to make one: {who}")),
+            );
             told
         }
     };

@@ -204,7 +204,10 @@ fn a_disk_of_green_that_is_too_small_stands_in_the_way() {
     let ended = place.apply(&place.file(""));
     assert_eq!(ended.outcome, Outcome::New, "{ended:?}");
     let told = &place.evidence()[0];
-    assert!(told.contains("note: blue's tables and indexes have"), "{told}");
+    assert!(
+        told.contains("note: blue's tables and indexes have"),
+        "{told}"
+    );
 }
 
 /// A client of the pooler to which one dictates.

@@ -13,3 +13,4 @@ mod schemas;
 mod servers;
 mod servers_gone;
 mod sessions;
+mod standbys;

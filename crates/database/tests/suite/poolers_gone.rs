@@ -72,11 +72,17 @@ fn leads(place: &Place, ports: &[u16], ended: &Ended) {
     }
 }
 
+/// A subscriber on 15 may take five seconds to begin, for which three tries are not enough.
+fn follows(place: &Place) {
+    until("blue follows", || place.way_back().contains("it follows"));
+}
+
 /// Back to blue, with nothing left.
 #[track_caller]
 fn begin_anew(place: &Place, ended: &Ended, file: &File) {
     match ended.outcome {
         Outcome::New => {
+            follows(place);
             let back = place.turn_back();
             assert_eq!((back.serving, &back.reason), (Side::Blue, &None));
             place.finish();
@@ -216,6 +222,7 @@ fn the_pooler_is_killed_while_a_clone_is_made() {
             if is_new {
                 let reads_only = at.place.blue.sql("SHOW default_transaction_read_only");
                 assert_eq!(reads_only, "on");
+                follows(&at.place);
                 clones::is_new(&at.place.turn_back(), Side::Blue);
                 at.place.finish();
                 clones::stop(&at.data);

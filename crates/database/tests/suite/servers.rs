@@ -40,7 +40,9 @@ pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-        .arg(path);
+        .arg(path)
+        // Root's own can't be read by others, where libpq looks for certificates.
+        .env("HOME", "/nonexistent");
     command
 }
 
@@ -138,6 +140,32 @@ impl Postgres {
 
     pub fn sql(&self, sql: &str) -> String {
         sql_at(self.port, "shop", sql)
+    }
+
+    /// A standby of it, that takes its log from it.
+    pub fn standby(&self, data: &Path) -> Self {
+        let from = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let backup = self.bin.join("pg_basebackup");
+        good(
+            program(backup)
+                .args(["--checkpoint", "fast", "--write-recovery-conf"])
+                .args(["--dbname", &from, "--pgdata", &data.display().to_string()]),
+        );
+        let port = free_address().port();
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .expect("settings");
+        // The last line is the one that counts.
+        writeln!(file, "port = {port}").expect("written");
+        let process = run(&self.bin, data);
+        ready(port);
+        Self {
+            port,
+            process,
+            bin: self.bin.clone(),
+            data: data.to_path_buf(),
+        }
     }
 
     /// It is gone at once, with all its processes; it can be started again.

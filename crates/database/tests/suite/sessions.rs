@@ -13,8 +13,11 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn connect(port: u16, name: &str) -> Client {
-    let at = format!("host=127.0.0.1 port={port} user=postgres dbname=shop application_name={name}");
-    let (client, connection) = tokio_postgres::connect(&at, NoTls).await.expect("connected");
+    let at =
+        format!("host=127.0.0.1 port={port} user=postgres dbname=shop application_name={name}");
+    let (client, connection) = tokio_postgres::connect(&at, NoTls)
+        .await
+        .expect("connected");
     tokio::spawn(connection);
     client
 }
@@ -54,15 +57,31 @@ fn what_sessions_keep_is_named_with_who_keeps_it() {
     // Who, what it does, and what is said of it.
     let keep = [
         ("listener", "LISTEN news", "sessions that LISTEN"),
-        ("locker", "SELECT pg_advisory_lock(7)", "advisory locks are held"),
-        ("preparer", "PREPARE one AS SELECT 1", "PREPARE statements in SQL"),
+        (
+            "locker",
+            "SELECT pg_advisory_lock(7)",
+            "advisory locks are held",
+        ),
+        (
+            "preparer",
+            "PREPARE one AS SELECT 1",
+            "PREPARE statements in SQL",
+        ),
         (
             "reader",
             "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM pgbench_accounts",
             "a cursor WITH HOLD",
         ),
-        ("shopper", "CREATE TEMP TABLE cart (id int)", "temporary tables"),
-        ("tuner", "SET work_mem = '8MB'", "sessions that SET something"),
+        (
+            "shopper",
+            "CREATE TEMP TABLE cart (id int)",
+            "temporary tables",
+        ),
+        (
+            "tuner",
+            "SET work_mem = '8MB'",
+            "sessions that SET something",
+        ),
         (
             "waiter",
             "BEGIN; INSERT INTO orders (account) VALUES (1)",
