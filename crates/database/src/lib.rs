@@ -9,6 +9,7 @@
 mod clone;
 mod controller;
 mod cutover;
+mod dsn;
 pub mod file;
 mod guard;
 mod plan;
@@ -19,5 +20,6 @@ pub mod run;
 pub mod schema;
 mod server;
 mod stream;
+mod tls;
 mod work;
 mod writes;

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use everopen_rollout::state::write;
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
+use crate::dsn::Dsn;
 use crate::file::Pooler;
 use crate::server::{Side, connect, query};
 
@@ -16,20 +17,24 @@ const ORDER: Duration = Duration::from_secs(5);
 /// An open admin console.
 pub(crate) struct Console {
     client: Client,
+    address: String,
     pooler: Pooler,
 }
 
 impl Console {
     pub async fn open(pooler: &Pooler) -> Result<Self, String> {
-        let config: Config = pooler
-            .admin
-            .parse()
-            .map_err(|error| format!("{}: {error}", pooler.admin))?;
-        let client = connect(&config, "pgbouncer").await?;
+        let admin = Dsn::parse(&pooler.admin).map_err(|error| format!("pgbouncer: {error}"))?;
+        let client = connect(&admin, "pgbouncer").await?;
         Ok(Self {
             client,
+            address: admin.address(),
             pooler: pooler.clone(),
         })
+    }
+
+    /// Where it is, for people.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// One command. `patience` is for all of it.

@@ -7,8 +7,9 @@ mod sessions;
 
 use std::fmt;
 
+use crate::dsn::Dsn;
 use crate::file::{Database, How};
-use crate::server::{Server, Side};
+use crate::server::{Server, Side, literal};
 use crate::stream::OTHERS;
 
 /// Something that was found.
@@ -58,6 +59,14 @@ pub async fn look(database: &Database) -> Result<Vec<Finding>, String> {
     let blue = Server::connect(Side::Blue, &database.blue).await?;
     let mut findings = Findings::default();
     on_blue(&blue, &mut findings).await?;
+    files(
+        &blue,
+        Side::Green,
+        &database.green_from_blue,
+        &database.green,
+        &mut findings,
+    )
+    .await?;
     match database
         .clone
         .as_ref()
@@ -67,6 +76,14 @@ pub async fn look(database: &Database) -> Result<Vec<Finding>, String> {
             let green = Server::connect(Side::Green, &database.green).await?;
             alone(&blue, &mut findings).await?;
             alone(&green, &mut findings).await?;
+            files(
+                &green,
+                Side::Blue,
+                &database.blue_from_green,
+                &database.blue,
+                &mut findings,
+            )
+            .await?;
             both(&blue, &green, &mut findings).await?;
             room::look(&blue, &green, &mut findings).await?;
         }
@@ -78,6 +95,33 @@ pub async fn look(database: &Database) -> Result<Vec<Finding>, String> {
     let from_poolers = poolers::look(database, &mut findings).await?;
     sessions::look(&blue, database, &from_poolers, &mut findings).await?;
     Ok(findings.0)
+}
+
+/// Files by which a server is to know the other one, which it reads itself.
+async fn files(
+    server: &Server,
+    other: Side,
+    from_here: &Option<String>,
+    dsn: &str,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    let dsn = Dsn::parse(from_here.as_deref().unwrap_or(dsn))?;
+    for (key, path) in dsn.files() {
+        let path = path.display().to_string();
+        let look = format!("SELECT (pg_stat_file({}, true)).size", literal(&path));
+        if server.value(&look).await?.is_empty() {
+            findings.add(
+                true,
+                format!(
+                    "{}'s host has no {path}, which {key} names for its stream from {}",
+                    server.side.name(),
+                    other.name()
+                ),
+                "Put it there, readable for the server, or say in `blue_from_green` or `green_from_blue` how it reaches the other",
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn on_blue(blue: &Server, findings: &mut Findings) -> Result<(), String> {

@@ -31,7 +31,8 @@ pub(super) async fn look(
                 true,
                 format!(
                     "{version} at {} has no database {}",
-                    pooler.admin, pooler.database
+                    console.address(),
+                    pooler.database
                 ),
                 "Let its configuration include the file that is named here",
             );
@@ -47,16 +48,18 @@ pub(super) async fn look(
                 "pool_mode = transaction, if clients keep nothing in their sessions",
             );
         }
-        let number: Vec<u32> = version
-            .split(|c: char| !c.is_ascii_digit())
-            .filter_map(|part| part.parse().ok())
-            .collect();
-        if number < vec![1, 21] {
-            findings.add(
+        match setting(&console, "max_prepared_statements").await?.as_deref() {
+            None => findings.add(
                 false,
                 format!("{version} does not carry prepared statements of the protocol in transaction mode"),
                 "Clients that use them fail with or without this; 1.22 and later carry them over",
-            );
+            ),
+            Some("0") => findings.add(
+                false,
+                format!("max_prepared_statements of {version} is 0: it does not carry prepared statements of the protocol in transaction mode"),
+                "Clients that use them fail with or without this; with another value they are carried over",
+            ),
+            Some(_) => {}
         }
         if leads_to(pooler) != Some(Side::Blue) {
             findings.add(
@@ -88,7 +91,8 @@ async fn by_session(
     };
     let of_users: Vec<&str> = users
         .iter()
-        .filter(|row| row.get(1).is_some_and(|mode| mode == "session"))
+        // Later versions have more columns.
+        .filter(|row| row.iter().skip(1).any(|value| value == "session"))
         .filter_map(|row| row.first().map(String::as_str))
         .filter(|user| has_pool(user))
         .collect();
@@ -96,14 +100,18 @@ async fn by_session(
         let users = of_users.join(", ");
         return Ok(Some(format!("{} of {users}", pooler.database)));
     }
-    let config = console.show("CONFIG").await?;
-    let mode = config
-        .iter()
-        .find(|row| row.first().is_some_and(|key| key == "pool_mode"))
-        .and_then(|row| row.get(1).cloned())
-        .unwrap_or_default();
+    let mode = setting(console, "pool_mode").await?.unwrap_or_default();
     let has_own = |mode: &str| ours.iter().any(|value| value == mode);
-    let is_session = has_own("session")
-        || mode == "session" && !has_own("transaction") && !has_own("statement");
+    let is_session =
+        has_own("session") || mode == "session" && !has_own("transaction") && !has_own("statement");
     Ok(is_session.then(|| pooler.database.clone()))
+}
+
+/// A setting of the pooler's; none if it does not know it.
+async fn setting(console: &Console, name: &str) -> Result<Option<String>, String> {
+    let config = console.show("CONFIG").await?;
+    let found = config
+        .iter()
+        .find(|row| row.first().is_some_and(|key| key == name));
+    Ok(found.and_then(|row| row.get(1).cloned()))
 }

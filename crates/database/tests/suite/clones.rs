@@ -29,7 +29,7 @@ impl Clone {
         Self::of(Place::new())
     }
 
-    fn of(place: Place) -> Self {
+    pub fn of(place: Place) -> Self {
         let data = place.path("made");
         Self {
             place,
@@ -89,7 +89,7 @@ impl Clone {
         self.write(clone, "change = [\"change.sql\"]", self.port)
     }
 
-    fn sql(&self, sql: &str) -> String {
+    pub fn sql(&self, sql: &str) -> String {
         sql_at(self.port, "shop", sql)
     }
 

@@ -14,3 +14,4 @@ mod servers;
 mod servers_gone;
 mod sessions;
 mod standbys;
+mod tls;
