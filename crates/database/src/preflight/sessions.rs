@@ -33,7 +33,7 @@ const STATEMENTS: [(&str, &str, &str); 4] = [
         "It ends at the cutover, and FETCH fails with 34000: read it to its end before, or within one transaction, which is waited for",
     ),
     (
-        r"(^|;)\s*set\s+(?!local\y|transaction\y|constraints\y)",
+        r"(^|;)\s*set\s+(?!local\y|transaction\y|constraints\y|(session\s+)?(client_encoding|datestyle|timezone|time\s+zone|standard_conforming_strings|application_name)\y)",
         "sessions that SET something",
         "PgBouncer carries over client_encoding, DateStyle, TimeZone, standard_conforming_strings and application_name; for anything else use SET LOCAL, or ALTER ROLE … SET on both sides",
     ),

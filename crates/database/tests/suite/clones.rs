@@ -21,7 +21,7 @@ use crate::servers::{OLD, SharingDisk, good, is_root, program, sql_at, until};
 pub struct Clone {
     pub place: Place,
     pub data: PathBuf,
-    port: u16,
+    pub port: u16,
 }
 
 impl Clone {

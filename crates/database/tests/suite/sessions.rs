@@ -114,8 +114,16 @@ fn what_sessions_keep_is_named_with_who_keeps_it() {
     crate::servers::until("it has been open for long", || {
         place.blue.sql("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'waiter' AND clock_timestamp() - xact_start > interval '500 ms'") == "t"
     });
+    // What the pooler carries over is not named.
+    let zoned = runtime.block_on(async {
+        let client = connect(place.blue.port, "zoned").await;
+        say(&client, "SET SESSION TimeZone = 'UTC'").await;
+        client
+    });
     place.sql("SELECT 1");
     let found = look(&place.file(""));
+    drop(zoned);
+    assert!(!finding(&found, "SET something").what.contains("zoned"));
     for ((name, pid, _), (_, _, what)) in sessions.iter().zip(keep) {
         let told = finding(&found, what);
         let who = format!("{name} (process {pid} of postgres)");

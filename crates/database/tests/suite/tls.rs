@@ -182,6 +182,22 @@ fn a_clone_is_made_over_verified_connections() {
     // Programs of another user are not to look into root's home.
     let programs = &mut database.clone.as_mut().expect("it is one").run_by;
     programs.splice(0..0, ["env".into(), "HOME=/nonexistent".into()]);
+    // A server is in green's place, also where it is not the one that is meant.
+    let mut taken = file.clone();
+    let other = clone.place.path("other.crt");
+    fs::write(&other, Pki::root("somebody else").pem()).expect("written");
+    let (port, green) = (clone.port, clone.place.green.port);
+    taken.database.green = taken
+        .database
+        .green
+        .replace(&format!("port={port}"), &format!("port={green}"));
+    taken.database.green += &format!(" sslrootcert={}", other.display());
+    let told = look(&taken).expect("they can be asked");
+    assert!(
+        told.contains("a server answers where green is to be made"),
+        "{told}"
+    );
+    assert_eq!(look(&file), Ok(String::new()));
     is_new(&clone.place.apply(&file), Side::Green);
     let follows = "SELECT count(*) > 0 AND bool_and(ssl) FROM pg_stat_replication JOIN pg_stat_ssl USING (pid)";
     until("blue follows over TLS", || clone.sql(follows) == "t");
