@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use everopen_rollout::journal::{Entry, Journal, Line, Outcome};
 use everopen_rollout::state::{Folder, now_ms};
 
-use crate::cutover::{fence, is_fenced};
+use crate::cutover::{self, fence, is_fenced};
 use crate::file::Database;
 use crate::plan::{Plan, Step};
 use crate::run::{Ended, Fault, Site, State, clean, connect, io_fault, set_state, state};
@@ -212,13 +212,7 @@ impl<'a> Controller<'a> {
         if has(Step::HoldWrites) {
             writes::let_go(&database, &serving).await.map_err(stuck)?;
         } else {
-            fence(&serving, false).await.map_err(stuck)?;
-            for pooler in &database.poolers {
-                // One that is gone holds nobody.
-                if let Ok(console) = crate::pooler::Console::open(pooler).await {
-                    console.resume().await.map_err(stuck)?;
-                }
-            }
+            cutover::let_go(&database, &serving).await.map_err(stuck)?;
         }
         let clone = self.place(Step::Clone);
         let has_begun = self

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::file::Database;
+use crate::file::{Database, Pooler};
 use crate::pooler::Console;
 use crate::proof::Proof;
 use crate::server::{Server, Side, literal};
@@ -113,7 +113,7 @@ pub(crate) async fn fence(server: &Server, is_up: bool) -> Result<(), String> {
 pub(crate) async fn long_transactions(from: &Server, ms: u64) -> Result<Vec<String>, String> {
     from
         .column(&format!(
-            "SELECT 'process ' || pid || ' for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
+            "SELECT coalesce(nullif(application_name, ''), 'somebody') || ' (process ' || pid || ') for ' || round(extract(epoch FROM clock_timestamp() - xact_start) * 1000) || ' ms' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'everopen' AND clock_timestamp() - xact_start > interval '{ms} milliseconds'"
         ))
         .await
 }
@@ -307,28 +307,43 @@ impl Cutover<'_> {
 
     /// Everything as before: clients go on where they were.
     pub async fn release(&self) -> Result<(), String> {
-        // First the side that served takes writes again, then clients come.
-        fence(self.from, false).await?;
         let fenced = fence(self.to, true).await;
-        let mut wrong = Vec::new();
-        for pooler in &self.database.poolers {
-            // One that is gone holds nobody.
-            let resumed = match Console::open(pooler).await {
-                Ok(console) => console.resume().await,
-                Err(error) => {
-                    tracing::warn!(error, "a pooler can't be told that clients go on");
-                    Ok(())
-                }
-            };
-            wrong.extend(resumed.err());
-        }
+        let released = let_go(self.database, self.from).await;
         if let Err(error) = fenced {
             tracing::warn!(error, "the side that was to serve is not fenced");
         }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(wrong.join("; ")),
-        }
+        released
+    }
+}
+
+/// Clients go on at the side that served.
+pub(crate) async fn let_go(database: &Database, from: &Server) -> Result<(), String> {
+    let was_fenced = is_fenced(from).await?;
+    // First the side takes writes again, then clients come.
+    fence(from, false).await?;
+    let mut wrong = Vec::new();
+    for pooler in &database.poolers {
+        // One that is gone holds nobody.
+        let resumed = match Console::open(pooler).await {
+            // One that came back while others were held has sessions that read only.
+            Ok(console) => match console.resume().await {
+                Ok(held) if held || !was_fenced => Ok(()),
+                Ok(_) => {
+                    let patience = Duration::from_millis(database.pause_ms);
+                    console.renew(patience).await
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => {
+                tracing::warn!(error, "a pooler can't be told that clients go on");
+                Ok(())
+            }
+        };
+        wrong.extend(resumed.err());
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(wrong.join("; ")),
     }
 }
 
@@ -358,34 +373,34 @@ pub(crate) fn set_lines(database: &Database, to: Side) -> Result<(), String> {
 
 /// Sends clients on to the other side; there is no way but forward from here. How long they were held.
 pub(crate) async fn switch(database: &Database, held: Option<&Held>, to: Side) -> String {
+    // All at the same time: one that is gone is asked again for long, and clients of the others don't wait for it.
+    let led = database
+        .poolers
+        .iter()
+        .enumerate()
+        .map(async |(at, pooler)| {
+            match held.map(|held| lead(&held.consoles[at], to)) {
+                Some(led) => led.await.map(|()| held.map(Held::told)),
+                None => Err("no console is open".to_string()),
+            }
+            .map_err(|error| (pooler, error))
+        });
     let mut late = Vec::new();
-    for (at, pooler) in database.poolers.iter().enumerate() {
-        let deadline = Instant::now() + INSIST;
-        let mut console = None;
-        loop {
-            let used = held
-                .map(|held| &held.consoles[at])
-                .filter(|_| console.is_none());
-            let led = match used.or(console.as_ref()) {
-                Some(console) => lead(console, to).await,
-                None => Err("no console is open".into()),
-            };
-            let Err(error) = led else { break };
-            tracing::warn!(error, "a pooler is told again");
-            if Instant::now() > deadline {
-                // It holds its clients, or is gone; when it comes back it reads where to lead.
-                late.push(error);
-                break;
-            }
-            console = Console::open(pooler).await.ok();
-            if console.is_none() {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+    let mut told = None;
+    for led in join_all(led).await {
+        match led {
+            Ok(held) => told = held,
+            Err((pooler, error)) => late.push((pooler, error)),
         }
     }
-    let mut told = match held {
-        Some(held) => held.told(),
-        None => "it was gone on with after it was cut off".to_string(),
+    let insist = late
+        .into_iter()
+        .map(|(pooler, error)| insist(pooler, error, to));
+    let late: Vec<String> = join_all(insist).await.into_iter().flatten().collect();
+    let mut told = match (told, held) {
+        (Some(told), _) => told,
+        (None, Some(held)) => held.told(),
+        (None, None) => "it was gone on with after it was cut off".to_string(),
     };
     if let Some(held) = held.filter(|held| !held.strays.is_empty()) {
         told += &format!(
@@ -401,5 +416,24 @@ pub(crate) async fn switch(database: &Database, held: Option<&Held>, to: Side) -
 
 async fn lead(console: &Console, to: Side) -> Result<(), String> {
     console.lead_to(to).await?;
-    console.resume().await
+    console.resume().await.map(drop)
+}
+
+/// Tells a pooler again that did not take it. What it said last, if it can't be told.
+async fn insist(pooler: &Pooler, mut error: String, to: Side) -> Option<String> {
+    let deadline = Instant::now() + INSIST;
+    while Instant::now() < deadline {
+        tracing::warn!(error, "a pooler is told again");
+        let led = match Console::open(pooler).await {
+            Ok(console) => lead(&console, to).await,
+            gone => gone.map(drop),
+        };
+        match led {
+            Ok(()) => return None,
+            Err(now) => error = now,
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // It holds its clients, or is gone; when it comes back it reads where to lead.
+    Some(error)
 }

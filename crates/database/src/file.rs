@@ -6,6 +6,8 @@ use std::time::Duration;
 use everopen_edge::config::{self, ConfigError};
 use serde::{Deserialize, Serialize};
 
+use crate::dsn::Dsn;
+
 /// A rollout of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -351,8 +353,8 @@ impl File {
         ];
         for (field, text) in strings {
             let Some(text) = text else { continue };
-            if let Err(error) = text.parse::<tokio_postgres::Config>() {
-                return wrong(field, error.to_string());
+            if let Err(error) = Dsn::check(text) {
+                return wrong(field, error);
             }
         }
         if database.blue == database.green {
@@ -363,8 +365,8 @@ impl File {
         }
         for (at, pooler) in database.poolers.iter().enumerate() {
             let field = |name: &str| format!("database.pgbouncer[{at}].{name}");
-            if let Err(error) = pooler.admin.parse::<tokio_postgres::Config>() {
-                return Err((field("admin"), error.to_string()));
+            if let Err(error) = Dsn::check(&pooler.admin) {
+                return Err((field("admin"), error));
             }
             let names = [
                 ("database", Some(&pooler.database)),

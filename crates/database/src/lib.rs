@@ -9,6 +9,7 @@
 mod clone;
 mod controller;
 mod cutover;
+mod dsn;
 pub mod file;
 pub mod gameday;
 mod guard;
@@ -21,5 +22,6 @@ pub mod schema;
 mod seed;
 mod server;
 mod stream;
+mod tls;
 mod work;
 mod writes;

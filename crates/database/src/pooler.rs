@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use everopen_rollout::state::write;
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
+use crate::dsn::Dsn;
 use crate::file::Pooler;
 use crate::server::{Side, connect, query};
 
@@ -16,20 +17,24 @@ const ORDER: Duration = Duration::from_secs(5);
 /// An open admin console.
 pub(crate) struct Console {
     client: Client,
+    address: String,
     pooler: Pooler,
 }
 
 impl Console {
     pub async fn open(pooler: &Pooler) -> Result<Self, String> {
-        let config: Config = pooler
-            .admin
-            .parse()
-            .map_err(|error| format!("{}: {error}", pooler.admin))?;
-        let client = connect(&config, "pgbouncer").await?;
+        let admin = Dsn::parse(&pooler.admin).map_err(|error| format!("pgbouncer: {error}"))?;
+        let client = connect(&admin, "pgbouncer").await?;
         Ok(Self {
             client,
+            address: admin.address(),
             pooler: pooler.clone(),
         })
+    }
+
+    /// Where it is, for people.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// One command. `patience` is for all of it.
@@ -42,6 +47,17 @@ impl Console {
 
     pub async fn show(&self, what: &str) -> Result<Vec<Vec<String>>, String> {
         self.order(&format!("SHOW {what}"), ORDER).await
+    }
+
+    /// The processes of servers that serve its clients.
+    pub async fn processes(&self) -> Result<Vec<u32>, String> {
+        let said = self.client.simple_query("SHOW SERVERS").await;
+        let said = said.map_err(|error| format!("pgbouncer: SHOW SERVERS: {error}"))?;
+        let processes = said.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.try_get("remote_pid").ok()??.parse().ok(),
+            _ => None,
+        });
+        Ok(processes.collect())
     }
 
     /// Holds clients: those that are in a transaction end it first.
@@ -107,30 +123,51 @@ impl Console {
         }
     }
 
-    /// Lets clients go on; one that holds nobody is left as it is.
-    pub async fn resume(&self) -> Result<(), String> {
-        let mut wrong = Ok(());
+    /// Lets clients go on; one that holds nobody is left as it is. Whether it held all of them.
+    pub async fn resume(&self) -> Result<bool, String> {
+        let mut done = Ok(true);
         for name in self.pooler.names() {
-            if let Err(error) = self.resume_one(name).await {
-                wrong = Err(error);
+            match self.resume_one(name).await {
+                Ok(held) => done = done.map(|all| all && held),
+                Err(error) => done = Err(error),
             }
         }
-        wrong
+        done
     }
 
     /// Lets those go on that come by the name by which one only reads.
     pub async fn resume_reads(&self) -> Result<(), String> {
-        match &self.pooler.reads {
-            Some(reads) => self.resume_one(reads).await,
-            None => self.resume_one(&self.pooler.database).await,
+        let name = self.pooler.reads.as_ref();
+        let name = name.unwrap_or(&self.pooler.database);
+        self.resume_one(name).await.map(drop)
+    }
+
+    /// Whether it held them.
+    async fn resume_one(&self, name: &str) -> Result<bool, String> {
+        match self.order(&format!("RESUME {name}"), ORDER).await {
+            Err(error) if error.contains("is not paused") => Ok(false),
+            done => done.map(|_| true),
         }
     }
 
-    async fn resume_one(&self, name: &str) -> Result<(), String> {
-        match self.order(&format!("RESUME {name}"), ORDER).await {
-            Err(error) if error.contains("is not paused") => Ok(()),
-            done => done.map(drop),
+    /// Gives clients new connections to the server, as one must that held nobody while its sessions were to read
+    /// only: those would go on to read only. Clients are held for it, if that can be done in time.
+    pub async fn renew(&self, patience: Duration) -> Result<(), String> {
+        let began = Instant::now();
+        let is_apart = match self.pause(patience).await {
+            Ok(()) => {
+                let left = patience.saturating_sub(began.elapsed());
+                self.wait_apart(left).await
+            }
+            wrong => wrong,
+        };
+        if is_apart.is_ok() {
+            return self.resume().await.map(drop);
         }
+        // This one may still wait for an answer.
+        let console = Self::open(&self.pooler).await?;
+        console.reconnect().await?;
+        console.resume().await.map(drop)
     }
 
     /// Sends clients to a side from now on. Connections to the other one end with their transactions.

@@ -68,6 +68,12 @@ async fn open(database: &Database) -> Result<Vec<Console>, String> {
     try_join_all(database.poolers.iter().map(Console::open)).await
 }
 
+/// The consoles of poolers that are not gone.
+async fn those_there(database: &Database) -> Vec<Console> {
+    let opened = join_all(database.poolers.iter().map(Console::open)).await;
+    opened.into_iter().filter_map(Result::ok).collect()
+}
+
 /// Whoever reads or writes for long would be waited for, and all others with him.
 async fn wait_for_none(database: &Database, from: &Server) -> Result<(), String> {
     let long = long_transactions(from, database.pause_ms / 2).await?;
@@ -108,7 +114,7 @@ async fn stop(
     held.strays = end_strays(from).await?;
     for console in &held.consoles {
         match clone.writes() {
-            Writes::Refused => console.resume().await?,
+            Writes::Refused => drop(console.resume().await?),
             Writes::Held => console.resume_reads().await?,
         }
     }
@@ -130,8 +136,8 @@ pub(crate) async fn hold_all(
             Ok(()) => Ok(consoles),
             Err(error) => {
                 // Those who read go on until the next try; who writes waits, or is refused. By other consoles:
-                // these may still wait for an answer.
-                for console in open(database).await? {
+                // these may still wait for an answer. One that is gone holds nobody.
+                for console in those_there(database).await {
                     console.resume_reads().await?;
                 }
                 Err(error)
@@ -146,18 +152,14 @@ pub(crate) async fn hold_all(
 /// Clients write again where they did.
 pub(crate) async fn let_go(database: &Database, from: &Server) -> Result<(), String> {
     // One that is gone holds nobody, and what it had is gone with it.
-    let opened = join_all(database.poolers.iter().map(Console::open)).await;
-    let consoles: Vec<Console> = opened.into_iter().filter_map(Result::ok).collect();
+    let consoles = those_there(database).await;
     let budget = Duration::from_millis(database.pause_ms);
     let are_apart = pause(&consoles, budget).await.is_ok();
     fence(from, false).await?;
     let consoles = match are_apart {
         true => consoles,
         // These may still wait for an answer.
-        false => {
-            let opened = join_all(database.poolers.iter().map(Console::open)).await;
-            opened.into_iter().filter_map(Result::ok).collect()
-        }
+        false => those_there(database).await,
     };
     let mut wrong = Vec::new();
     for console in &consoles {

@@ -80,6 +80,11 @@ impl Pki {
         self.0.pem()
     }
 
+    /// Its key, PEM.
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     fn issue(&self, params: CertificateParams) -> Issued {
         let key = key();
         let made = params

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use crate::dsn::Dsn;
 use crate::server::{connect, query};
 
 /// What is known of all of them.
@@ -101,9 +102,8 @@ async fn go_on(
             break;
         }
         if connection.is_none() {
-            let config = dsn.parse().map_err(|error| format!("{error}"));
-            connection = match config {
-                Ok(config) => connect(&config, "a pooler").await.ok(),
+            connection = match Dsn::parse(dsn) {
+                Ok(dsn) => connect(&dsn, "a pooler").await.ok(),
                 Err(_) => None,
             };
         }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::block_in_place;
 
 use crate::cutover::is_fenced;
+use crate::dsn::Dsn;
 use crate::file::File;
 use crate::plan::{Plan, Step};
 use crate::run::{self, Ended, Fault as Broken, Site};
@@ -315,9 +316,9 @@ impl Day {
             Whom::Transaction => {
                 let dsn = self.stage.pooler(0);
                 let handle = tokio::runtime::Handle::current();
-                let config = dsn.parse().map_err(|error| format!("{error}"))?;
+                let dsn = Dsn::parse(&dsn)?;
                 handle.block_on(async {
-                    let client = connect(&config, "a pooler").await?;
+                    let client = connect(&dsn, "a pooler").await?;
                     query(&client, "BEGIN; SELECT 1").await?;
                     tokio::spawn(async move {
                         tokio::time::sleep(WHILE).await;

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::clone::Cloning;
+use crate::dsn::Dsn;
 use crate::file::{CloneOf, Database, File, GameDay, How, Pooler, Strategy};
 use crate::server::{Server, Side, connect, literal};
 
@@ -45,10 +46,9 @@ impl Stage {
                 "database.game_day.folder: {folder} is longer than {PATH_MAX} bytes: sockets in it would have no name"
             ));
         }
-        let config: tokio_postgres::Config = database
-            .blue
-            .parse()
-            .map_err(|error| format!("database.blue: {error}"))?;
+        let config = Dsn::parse(&database.blue)
+            .map_err(|error| format!("database.blue: {error}"))?
+            .config;
         let user = config.get_user().unwrap_or("postgres").to_string();
         let name = config.get_dbname().unwrap_or(&user).to_string();
         let mut stage = Self {
@@ -382,8 +382,7 @@ impl Stage {
     /// The side to which clients are led, asked through a pooler.
     pub async fn serving(&self, at: usize) -> Result<Option<Side>, String> {
         let dsn = self.pooler(at);
-        let config = dsn.parse().map_err(|error| format!("{dsn}: {error}"))?;
-        let client = connect(&config, "a pooler").await?;
+        let client = connect(&Dsn::parse(&dsn)?, "a pooler").await?;
         let rows = crate::server::query(&client, "SELECT current_setting('port')").await?;
         let port = rows.first().and_then(|row| row.first()?.parse().ok());
         Ok(match port {

@@ -1,12 +1,15 @@
 //! What must be known before anything is begun, and what to do about it.
 
 mod cloned;
+mod poolers;
+mod room;
+mod sessions;
 
 use std::fmt;
 
+use crate::dsn::Dsn;
 use crate::file::{Database, How};
-use crate::pooler::{Console, leads_to};
-use crate::server::{Server, Side};
+use crate::server::{Server, Side, literal};
 use crate::stream::OTHERS;
 
 /// Something that was found.
@@ -55,7 +58,15 @@ impl Findings {
 pub async fn look(database: &Database) -> Result<Vec<Finding>, String> {
     let blue = Server::connect(Side::Blue, &database.blue).await?;
     let mut findings = Findings::default();
-    on_blue(&blue, database, &mut findings).await?;
+    on_blue(&blue, &mut findings).await?;
+    files(
+        &blue,
+        Side::Green,
+        &database.green_from_blue,
+        &database.green,
+        &mut findings,
+    )
+    .await?;
     match database
         .clone
         .as_ref()
@@ -65,22 +76,55 @@ pub async fn look(database: &Database) -> Result<Vec<Finding>, String> {
             let green = Server::connect(Side::Green, &database.green).await?;
             alone(&blue, &mut findings).await?;
             alone(&green, &mut findings).await?;
+            files(
+                &green,
+                Side::Blue,
+                &database.blue_from_green,
+                &database.blue,
+                &mut findings,
+            )
+            .await?;
             both(&blue, &green, &mut findings).await?;
+            room::look(&blue, &green, &mut findings).await?;
         }
         Some(clone) => {
             alone(&blue, &mut findings).await?;
             cloned::look(&blue, database, clone, &mut findings).await?;
         }
     }
-    poolers(database, &mut findings).await?;
+    let from_poolers = poolers::look(database, &mut findings).await?;
+    sessions::look(&blue, database, &from_poolers, &mut findings).await?;
     Ok(findings.0)
 }
 
-async fn on_blue(
-    blue: &Server,
-    database: &Database,
+/// Files by which a server is to know the other one, which it reads itself.
+async fn files(
+    server: &Server,
+    other: Side,
+    from_here: &Option<String>,
+    dsn: &str,
     findings: &mut Findings,
 ) -> Result<(), String> {
+    let dsn = Dsn::parse(from_here.as_deref().unwrap_or(dsn))?;
+    for (key, path) in dsn.files() {
+        let path = path.display().to_string();
+        let look = format!("SELECT (pg_stat_file({}, true)).size", literal(&path));
+        if server.value(&look).await?.is_empty() {
+            findings.add(
+                true,
+                format!(
+                    "{}'s host has no {path}, which {key} names for its stream from {}",
+                    server.side.name(),
+                    other.name()
+                ),
+                "Put it there, readable for the server, or say in `blue_from_green` or `green_from_blue` how it reaches the other",
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn on_blue(blue: &Server, findings: &mut Findings) -> Result<(), String> {
     let name = "quote_ident(n.nspname) || '.' || quote_ident(c.relname)";
     let of = |what: &str| {
         format!(
@@ -141,30 +185,6 @@ async fn on_blue(
         "sequences near their end",
         &blue.column(sequences).await?,
         "ALTER SEQUENCE … AS bigint",
-    );
-    let long = format!(
-        "SELECT pid || ' (' || usename || ', ' || round(extract(epoch FROM clock_timestamp() - xact_start)) || ' s)' FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid() AND clock_timestamp() - xact_start > interval '{} milliseconds'",
-        database.pause_ms
-    );
-    findings.list(
-        false,
-        "transactions that have been open for longer than clients may be held",
-        &blue.column(&long).await?,
-        "They are waited for and looked at again at the cutover, which is put off as long as there is one",
-    );
-    let locks = "SELECT DISTINCT 'process ' || pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    findings.list(
-        false,
-        "advisory locks are held",
-        &blue.column(locks).await?,
-        "They do not come over; whoever holds one for longer than a transaction must take it again",
-    );
-    let listens = "SELECT DISTINCT 'process ' || pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ILIKE 'listen %'";
-    findings.list(
-        false,
-        "sessions that LISTEN",
-        &blue.column(listens).await?,
-        "They do not come over: a listener must connect and LISTEN again",
     );
     Ok(())
 }
@@ -302,6 +322,21 @@ async fn both(blue: &Server, green: &Server, findings: &mut Findings) -> Result<
         &missing,
         "pg_dumpall --roles-only from blue into green",
     );
+    // `pg_dump` of a schema has none of them.
+    let settings = "SELECT coalesce(quote_ident(r.rolname) || ': ', '') || one FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) one WHERE d.datname = current_database() AND one NOT LIKE 'default_transaction_read_only=%' ORDER BY 1";
+    let there = green.column(settings).await?;
+    let missing: Vec<String> = blue
+        .column(settings)
+        .await?
+        .into_iter()
+        .filter(|one| !there.contains(one))
+        .collect();
+    findings.list(
+        true,
+        "settings of the database that green's does not have",
+        &missing,
+        "ALTER DATABASE … SET, or ALTER ROLE … IN DATABASE … SET, on green as on blue",
+    );
     let sql = format!(
         "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND {OTHERS}"
     );
@@ -311,75 +346,5 @@ async fn both(blue: &Server, green: &Server, findings: &mut Findings) -> Result<
         &green.column(&sql).await?,
         "Make its database anew",
     );
-    Ok(())
-}
-
-async fn poolers(database: &Database, findings: &mut Findings) -> Result<(), String> {
-    for pooler in &database.poolers {
-        let console = Console::open(pooler).await?;
-        let version = console.show("VERSION").await?;
-        let version = version
-            .first()
-            .and_then(|row| row.first())
-            .cloned()
-            .unwrap_or_default();
-        let databases = console.show("DATABASES").await?;
-        let ours = databases
-            .iter()
-            .find(|row| row.first() == Some(&pooler.database));
-        let Some(ours) = ours else {
-            findings.add(
-                true,
-                format!(
-                    "{version} at {} has no database {}",
-                    pooler.admin, pooler.database
-                ),
-                "Let its configuration include the file that is named here",
-            );
-            continue;
-        };
-        let config = console.show("CONFIG").await?;
-        let mode = config
-            .iter()
-            .find(|row| row.first().is_some_and(|key| key == "pool_mode"))
-            .and_then(|row| row.get(1).cloned())
-            .unwrap_or_default();
-        let is_session = ours.iter().any(|value| value == "session")
-            || mode == "session"
-                && !ours
-                    .iter()
-                    .any(|value| value == "transaction" || value == "statement");
-        if is_session {
-            findings.add(
-                true,
-                format!(
-                    "{} is pooled by session: it can be held only when every client has gone",
-                    pooler.database
-                ),
-                "pool_mode = transaction, if clients keep nothing in their sessions",
-            );
-        }
-        let number: Vec<u32> = version
-            .split(|c: char| !c.is_ascii_digit())
-            .filter_map(|part| part.parse().ok())
-            .collect();
-        if number < vec![1, 21] {
-            findings.add(
-                false,
-                format!("{version} does not carry prepared statements of the protocol in transaction mode"),
-                "Clients that use them fail with or without this; 1.22 and later carry them over",
-            );
-        }
-        if leads_to(pooler) != Some(Side::Blue) {
-            findings.add(
-                true,
-                format!(
-                    "{} does not lead to blue in the words of this file",
-                    pooler.file.display()
-                ),
-                "Write the line as it stands in `blue` of this pooler, and RELOAD it",
-            );
-        }
-    }
     Ok(())
 }

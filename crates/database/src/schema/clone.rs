@@ -5,11 +5,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
-use tokio_postgres::Config;
-use tokio_postgres::config::Host;
 
 use super::file::{Schema, Version};
 use super::{Phase, Proof};
+use crate::dsn::Dsn;
 use crate::server::{Server, Side};
 
 /// It is dropped by [`Clone::drop`], or by the next one of the same name.
@@ -36,7 +35,7 @@ impl<'a> Clone<'a> {
         let clone = Self {
             schema,
             maker,
-            dsn: within(server, &name)?,
+            dsn: Dsn::parse(server)?.within(&name),
             name,
         };
         clone.drop_it().await?;
@@ -154,33 +153,4 @@ impl<'a> Clone<'a> {
         let last: Vec<&str> = last.into_iter().rev().collect();
         Err(format!("{}: {}", output.status, last.join("; ")))
     }
-}
-
-/// The same server, another database.
-fn within(server: &str, name: &str) -> Result<String, String> {
-    let config: Config = server
-        .parse()
-        .map_err(|error| format!("{server}: {error}"))?;
-    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-    let mut parts = Vec::new();
-    for host in config.get_hosts() {
-        match host {
-            Host::Tcp(host) => parts.push(format!("host={}", quoted(host))),
-            Host::Unix(path) => parts.push(format!("host={}", quoted(&path.display().to_string()))),
-        }
-    }
-    parts.extend(config.get_ports().iter().map(|port| format!("port={port}")));
-    parts.extend(
-        config
-            .get_user()
-            .map(|user| format!("user={}", quoted(user))),
-    );
-    if let Some(password) = config.get_password() {
-        parts.push(format!(
-            "password={}",
-            quoted(&String::from_utf8_lossy(password))
-        ));
-    }
-    parts.push(format!("dbname={name}"));
-    Ok(parts.join(" "))
 }

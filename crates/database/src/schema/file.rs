@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use everopen_edge::config::{self, ConfigError};
 use serde::{Deserialize, Serialize};
 
+use crate::dsn::Dsn;
 use crate::file::{beside, folder_of, is_name};
 
 /// A change of schema across releases of a service.
@@ -216,8 +217,8 @@ impl File {
             ("clone.server", schema.clone.server.as_ref()),
         ];
         for (field, text) in strings {
-            if let Some(Err(error)) = text.map(|text| text.parse::<tokio_postgres::Config>()) {
-                return wrong(field.into(), error.to_string());
+            if let Some(Err(error)) = text.map(|text| Dsn::check(text)) {
+                return wrong(field.into(), error);
             }
         }
         let mut names = BTreeSet::new();

@@ -11,8 +11,8 @@ use everopen_database::preflight;
 use everopen_database::run::Side;
 use everopen_rollout::journal::{Entry, Outcome};
 
-use crate::busy::{Busy, READ, WRITE};
-use crate::made::{Clone, is_new, stop};
+use crate::clients::Busy;
+use crate::made::{Clone, READ, WRITE, is_new, stop};
 use crate::place::Place;
 use crate::servers::{OLD, SharingDisk, sql_at, until};
 

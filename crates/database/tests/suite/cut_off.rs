@@ -106,9 +106,9 @@ fn a_table_that_is_changed_meanwhile_takes_it_back() {
 
 #[test]
 fn without_its_pooler_nothing_is_changed() {
-    let mut place = Place::new();
+    let place = Place::new();
     let file = place.file("attempts = 2");
-    place.kill_pooler();
+    place.bouncer.kill();
     let ended = place.apply(&file);
     assert_eq!((ended.outcome, ended.serving), (Outcome::Old, Side::Blue));
     assert!(ended.reason.expect("a reason").contains("pgbouncer"));

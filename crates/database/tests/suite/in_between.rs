@@ -179,6 +179,37 @@ fn a_full_disk_of_green_takes_it_back() {
     load.end_without_failure();
 }
 
+#[test]
+fn a_disk_of_green_that_is_too_small_stands_in_the_way() {
+    let Some(place) = Place::with_small_green() else {
+        println!("left out: no file system can be mounted here");
+        return;
+    };
+    // More than what is free there, and all of it on blue.
+    place.blue.sql(
+        "CREATE TABLE big (id int PRIMARY KEY, filler text);
+         ALTER TABLE big ALTER filler SET STORAGE PLAIN;
+         INSERT INTO big SELECT i, repeat('x', 4000) FROM generate_series(1, 60000) i",
+    );
+    let ended = place.apply(&place.file(""));
+    let reason = is_old(&ended);
+    println!("{reason}");
+    assert!(
+        reason.contains("BLOCKS: blue's tables and indexes have") && reason.contains("MB free"),
+        "{reason}"
+    );
+    assert_eq!(place.left(), "");
+    // Without it there is room, and that is said as well.
+    place.blue.sql("DROP TABLE big");
+    let ended = place.apply(&place.file(""));
+    assert_eq!(ended.outcome, Outcome::New, "{ended:?}");
+    let told = &place.evidence()[0];
+    assert!(
+        told.contains("note: blue's tables and indexes have"),
+        "{told}"
+    );
+}
+
 /// A client of the pooler to which one dictates.
 struct Session(Child);
 

@@ -12,6 +12,9 @@ use everopen_testkit::free_address;
 use crate::place::Place;
 use crate::servers::{OLD, good, is_root, program, sql_at};
 
+pub const WRITE: &str = "INSERT INTO orders (account, note) VALUES (1, 'writer')";
+pub const READ: &str = "BEGIN; SELECT sum(abalance) FROM pgbench_accounts WHERE aid < 1000; SELECT count(*) FROM orders WHERE account = 1; END";
+
 /// Where a clone is to be, and which it is. It is stopped with the value.
 pub struct Clone {
     pub place: Place,

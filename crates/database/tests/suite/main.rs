@@ -1,6 +1,6 @@
 //! Real servers: PostgreSQL 15 and 18, PgBouncer between them and pgbench, which counts what fails.
 
-mod busy;
+mod clients;
 mod clones;
 mod cut_off;
 mod forth_and_back;
@@ -10,7 +10,11 @@ mod in_between;
 mod made;
 mod network;
 mod place;
+mod poolers_gone;
 mod schemas;
 mod seeds;
 mod servers;
 mod servers_gone;
+mod sessions;
+mod standbys;
+mod tls;

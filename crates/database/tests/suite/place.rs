@@ -3,21 +3,21 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use everopen_database::file::File;
 use everopen_database::run::{self, Ended, Fault, Site};
 use everopen_rollout::execute::By;
 use everopen_rollout::journal::{Entry, Line};
 
-use crate::servers::{OLD, Postgres, Second, SmallDisk, good, is_root, new, sql_at, start_bouncer};
+use crate::servers::{Bouncer, OLD, Postgres, SmallDisk, good, is_root, new, sql_at};
 
 /// Blue, green, a pooler, and a folder of rollouts.
 pub struct Place {
     pub blue: Postgres,
     pub green: Postgres,
     pub pooler: u16,
-    bouncer: Child,
+    pub bouncer: Bouncer,
     small: Option<SmallDisk>,
     pub folder: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
@@ -84,7 +84,7 @@ impl Place {
              CREATE INDEX ON orders (account);
              CREATE VIEW dear AS SELECT * FROM orders WHERE price > 100;",
         );
-        let (bouncer, pooler) = start_bouncer(folder.path(), "shop.ini", blue.port);
+        let bouncer = Bouncer::start(folder.path(), "shop.ini", blue.port);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -93,7 +93,7 @@ impl Place {
         Self {
             blue,
             green,
-            pooler,
+            pooler: bouncer.port,
             bouncer,
             small: None,
             folder,
@@ -137,14 +137,13 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         )
     }
 
-    /// A second pooler before the same database: its process, and its port.
-    pub fn second_pooler(&self) -> Second {
-        let (process, port) = start_bouncer(self.folder.path(), "second.ini", self.blue.port);
-        Second { process, port }
+    /// A second pooler before the same database.
+    pub fn second_pooler(&self) -> Bouncer {
+        Bouncer::start(self.folder.path(), "second.ini", self.blue.port)
     }
 
     /// The file with a second pooler in it.
-    pub fn file_of_two(&self, second: &Second) -> File {
+    pub fn file_of_two(&self, second: &Bouncer) -> File {
         let mut text = self.text("");
         let (_, first) = text
             .split_once("[[database.pgbouncer]]")
@@ -298,11 +297,6 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         let sql = "SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL SELECT 'publication ' || pubname FROM pg_publication UNION ALL SELECT 'subscription ' || subname FROM pg_subscription UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'everopen'";
         format!("{}{}", self.blue.sql(sql), self.green.sql(sql))
     }
-
-    pub fn kill_pooler(&mut self) {
-        let _ = self.bouncer.kill();
-        let _ = self.bouncer.wait();
-    }
 }
 
 fn evidence(rollout: &Path) -> Vec<String> {
@@ -325,8 +319,5 @@ impl Drop for Place {
                 println!("{name} ends with:\n{}", lines.join("\n"));
             }
         }
-        let pid = self.bouncer.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.bouncer.wait();
     }
 }

@@ -14,8 +14,8 @@ use crate::servers::{Load, good, until};
 
 /// Prices become cents. Version 1 knows the price alone, version 2 writes both and reads cents, version 3 knows
 /// nothing of the price any more.
-struct Change {
-    place: Place,
+pub struct Change {
+    pub place: Place,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -36,7 +36,7 @@ esac
 "#;
 
 impl Change {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Place::new();
         for (name, text) in [
             ("expand.sql", EXPAND),
@@ -53,7 +53,7 @@ impl Change {
         }
     }
 
-    fn file(&self, serving: &str, more: &str) -> File {
+    pub fn file(&self, serving: &str, more: &str) -> File {
         let text = format!(
             r#"
 [schema]
@@ -104,7 +104,7 @@ check = ["./check.sh", "3"]
         self.place.path("rollouts")
     }
 
-    fn apply(&self, file: &File) -> Result<Done, Fault> {
+    pub fn apply(&self, file: &File) -> Result<Done, Fault> {
         let root = self.root();
         let by = By::default();
         self.runtime

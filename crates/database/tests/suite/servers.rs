@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use everopen_testkit::free_address;
@@ -39,7 +40,9 @@ pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-        .arg(path);
+        .arg(path)
+        // Root's own can't be read by others, where libpq looks for certificates.
+        .env("HOME", "/nonexistent");
     command
 }
 
@@ -139,6 +142,32 @@ impl Postgres {
         sql_at(self.port, "shop", sql)
     }
 
+    /// A standby of it, that takes its log from it.
+    pub fn standby(&self, data: &Path) -> Self {
+        let from = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let backup = self.bin.join("pg_basebackup");
+        good(
+            program(backup)
+                .args(["--checkpoint", "fast", "--write-recovery-conf"])
+                .args(["--dbname", &from, "--pgdata", &data.display().to_string()]),
+        );
+        let port = free_address().port();
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .expect("settings");
+        // The last line is the one that counts.
+        writeln!(file, "port = {port}").expect("written");
+        let process = run(&self.bin, data);
+        ready(port);
+        Self {
+            port,
+            process,
+            bin: self.bin.clone(),
+            data: data.to_path_buf(),
+        }
+    }
+
     /// It is gone at once, with all its processes; it can be started again.
     pub fn kill(&self) {
         let pid = self.process.id().to_string();
@@ -193,33 +222,83 @@ pub fn sql_at(port: u16, database: &str, sql: &str) -> String {
     text.trim().to_string()
 }
 
-pub fn start_bouncer(folder: &Path, include: &str, blue: u16) -> (Child, u16) {
-    let port = free_address().port();
-    let line = format!(
-        "[databases]\nshop = host=127.0.0.1 port={blue} dbname=shop\nshop_reads = host=127.0.0.1 port={blue} dbname=shop\n"
-    );
-    fs::write(folder.join(include), line).expect("written");
-    let users = folder.join("users.txt");
-    fs::write(&users, "\"postgres\" \"\"\n").expect("written");
-    let settings = folder.join(format!("{include}-bouncer"));
-    let text = format!(
-        "[databases]\n%include {include}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\nadmin_users = postgres\npool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = 20\nignore_startup_parameters = extra_float_digits,options\nlogfile = {log}\n",
-        include = folder.join(include).display(),
-        users = users.display(),
-        log = folder.join(format!("{include}.log")).display(),
-    );
-    fs::write(&settings, text).expect("written");
-    let mut command = program("pgbouncer");
-    let process = command
-        .arg(&settings)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("pgbouncer starts");
-    until("the pooler takes connections", || {
-        TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    (process, port)
+/// A PgBouncer.
+pub struct Bouncer {
+    pub port: u16,
+    process: Mutex<Child>,
+    settings: PathBuf,
+}
+
+impl Bouncer {
+    /// Leads to blue, by a file of this name.
+    pub fn start(folder: &Path, include: &str, blue: u16) -> Self {
+        let port = free_address().port();
+        let line = format!(
+            "[databases]\nshop = host=127.0.0.1 port={blue} dbname=shop\nshop_reads = host=127.0.0.1 port={blue} dbname=shop\n"
+        );
+        fs::write(folder.join(include), line).expect("written");
+        let users = folder.join("users.txt");
+        fs::write(&users, "\"postgres\" \"\"\n").expect("written");
+        let settings = folder.join(format!("{include}-bouncer"));
+        let text = format!(
+            "[databases]\n%include {include}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\nadmin_users = postgres\npool_mode = transaction\nmax_client_conn = 200\ndefault_pool_size = 20\nignore_startup_parameters = extra_float_digits,options\nlogfile = {log}\n",
+            include = folder.join(include).display(),
+            users = users.display(),
+            log = folder.join(format!("{include}.log")).display(),
+        );
+        fs::write(&settings, text).expect("written");
+        Self {
+            port,
+            process: Mutex::new(Self::run(&settings, port)),
+            settings,
+        }
+    }
+
+    /// Writes its settings anew, with a difference; it reads them when it is told to.
+    pub fn change(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(&self.settings).expect("settings");
+        fs::write(&self.settings, change(text)).expect("written");
+    }
+
+    fn run(settings: &Path, port: u16) -> Child {
+        let process = program("pgbouncer")
+            .arg(settings)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("pgbouncer starts");
+        until("the pooler takes connections", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        process
+    }
+
+    /// It is gone at once, with all its connections.
+    pub fn kill(&self) {
+        let mut process = self.process.lock().expect("whole");
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+
+    /// Starts it again where it was, if it was killed.
+    pub fn start_again(&self) {
+        let mut process = self.process.lock().expect("whole");
+        if process.try_wait().expect("it can be asked").is_some() {
+            *process = Self::run(&self.settings, self.port);
+        }
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        let process = self.process.get_mut().expect("whole");
+        if matches!(process.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let pid = process.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let _ = process.wait();
+    }
 }
 
 /// A disk that is soon full.
@@ -299,20 +378,6 @@ impl Drop for SharingDisk {
             .arg("--lazy")
             .arg(&self.path)
             .status();
-    }
-}
-
-/// Another pooler.
-pub struct Second {
-    pub process: Child,
-    pub port: u16,
-}
-
-impl Drop for Second {
-    fn drop(&mut self) {
-        let pid = self.process.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.process.wait();
     }
 }
 
