@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use everopen_database::file::File;
 use everopen_database::run::{self, Ended, Fault, Site};
@@ -11,6 +12,15 @@ use everopen_rollout::execute::By;
 use everopen_rollout::journal::{Entry, Line};
 
 use crate::servers::{Bouncer, OLD, Postgres, SmallDisk, good, is_root, new, sql_at};
+
+/// Tests share the machine; one that measures for how long clients are held has it for itself.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// What a test has of the machine. One that panicked has left nothing half done.
+enum Share {
+    Some(#[allow(dead_code, reason = "it is let go with the value")] RwLockReadGuard<'static, ()>),
+    All(#[allow(dead_code, reason = "it is let go with the value")] RwLockWriteGuard<'static, ()>),
+}
 
 /// Blue, green, a pooler, and a folder of rollouts.
 pub struct Place {
@@ -21,6 +31,7 @@ pub struct Place {
     small: Option<SmallDisk>,
     pub folder: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
+    _share: Share,
 }
 
 impl Place {
@@ -28,10 +39,21 @@ impl Place {
         Self::within(&std::env::temp_dir(), 2)
     }
 
+    /// While no other test has one.
+    pub fn alone() -> Self {
+        let share = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::of(folder, "green", 2, Share::All(share))
+    }
+
+    fn share() -> Share {
+        Share::Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// With so many hundred thousand accounts, somewhere.
     pub fn within(parent: &Path, scale: u32) -> Self {
         let folder = tempfile::tempdir_in(parent).expect("a folder");
-        Self::of(folder, "green", scale)
+        Self::of(folder, "green", scale, Self::share())
     }
 
     /// With a green whose disk, the folder `small`, has room for little more than itself; not where one may
@@ -48,12 +70,12 @@ impl Place {
         if !mounted.is_ok_and(|status| status.success()) {
             return None;
         }
-        let mut place = Self::of(folder, "small/green", 2);
+        let mut place = Self::of(folder, "small/green", 2, Self::share());
         place.small = Some(SmallDisk(small));
         Some(place)
     }
 
-    fn of(folder: tempfile::TempDir, green: &str, scale: u32) -> Self {
+    fn of(folder: tempfile::TempDir, green: &str, scale: u32, share: Share) -> Self {
         if is_root() {
             let open = fs::Permissions::from_mode(0o755);
             fs::set_permissions(folder.path(), open).expect("set");
@@ -98,6 +120,7 @@ impl Place {
             small: None,
             folder,
             runtime,
+            _share: share,
         }
     }
 
