@@ -57,6 +57,19 @@ impl fmt::Display for Step {
     }
 }
 
+impl Step {
+    /// What clients notice of it if all goes well.
+    pub fn effect(self) -> &'static str {
+        match self {
+            Self::HoldWrites => "writes wait or are refused",
+            Self::Clone => "writes still are, reads go on",
+            Self::Hold => "all wait some milliseconds",
+            Self::Switch => "all go on, on the other side",
+            _ => "none",
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -104,7 +117,7 @@ impl Plan {
     }
 
     /// From the side that serves to the one from which it came.
-    pub(crate) fn turned(file: &File, from: Side) -> Self {
+    pub fn turned(file: &File, from: Side) -> Self {
         Self {
             id: format!(
                 "{}-{}",

@@ -1,5 +1,6 @@
 //! `everopen rollout`: plans, progress and history on the terminal.
 
+mod both;
 mod database;
 mod rehearse;
 mod schema;
@@ -19,6 +20,9 @@ use everopen_rollout::state::{Folder, State, now_ms};
 
 use crate::cli::LogFormat;
 
+/// Between two looks at what somebody else does.
+const LOOK: Duration = Duration::from_millis(200);
+
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -35,6 +39,9 @@ pub struct Arguments {
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT", default_value = "", global = true)]
     why: String,
+    /// Act on the service or the database alone, though one plan has them both
+    #[arg(long, global = true)]
+    alone: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,12 +50,12 @@ enum What {
     Schema,
     /// Show what would be done, and do nothing
     Plan {
-        /// The file of a version, of a database, or of a change of schema
+        /// The file of a version, of a database, of both, or of a change of schema
         file: PathBuf,
     },
     /// Do it
     Apply {
-        /// The file of a version, of a database, or of a change of schema
+        /// The file of a version, of a database, of both, or of a change of schema
         file: PathBuf,
     },
     /// Show what is in service, what can be gone back to, and what is under way
@@ -117,8 +124,8 @@ enum What {
     },
     /// End the way back of a database: what serves, serves alone
     Finish {
-        /// The database
-        database: String,
+        /// The database, or the service whose plan it is a part of
+        name: String,
     },
     /// Wait beside a controller that holds clients of a database, and act if it dies
     #[command(hide = true)]
@@ -158,11 +165,18 @@ pub fn run(args: &Arguments) -> Result<()> {
         by: &by,
         cluster: Some(&clusters),
     };
+    // The plan of both, under the service's name.
+    let whole = |service: &str| match args.alone {
+        true => Ok(None),
+        false => both::open(root, service),
+    };
     match &args.what {
         What::Schema => {
             say!("{:#}", File::schema());
             Ok(())
         }
+        What::Plan { file } if both::is_one(file) => both::plan(&runtime, &site, file),
+        What::Apply { file } if both::is_one(file) => both::apply(&runtime, &site, file),
         What::Plan { file } if database::is_one(file) => database::plan(&runtime, file),
         What::Plan { file } if schema::is_one(file) => schema::plan(&runtime, root, file),
         What::Plan { file } => {
@@ -174,10 +188,13 @@ pub fn run(args: &Arguments) -> Result<()> {
         }
         What::Apply { file } if schema::is_one(file) => schema::apply(&runtime, root, file, &by),
         What::Apply { file } if database::is_one(file) => {
-            database::apply(&runtime, root, file, &by)
+            let is_free = |name: &str| both::is_free(root, name, args.alone);
+            database::apply(&runtime, root, file, &by, is_free)
         }
         What::Apply { file } => {
             let plan = make(root, file)?;
+            both::is_free(root, &plan.file.service, args.alone)?;
+            both::note(root, &plan.file.service)?;
             show(&plan);
             say!();
             let count = plan.steps.len();
@@ -186,6 +203,10 @@ pub fn run(args: &Arguments) -> Result<()> {
         }
         What::GameDay { file } => {
             let file = File::read(file)?;
+            if file.database.is_some() {
+                bail!("database: a game day is one of a service alone");
+            }
+            both::is_free(root, &file.service, args.alone)?;
             runtime.block_on(rehearse::game_day(&site, &file))
         }
         What::Status { service, .. } if schema::knows(root, service)? => {
@@ -199,10 +220,21 @@ pub fn run(args: &Arguments) -> Result<()> {
             edge,
             follow,
         } => {
+            let known = both::known(root, service)?.filter(|_| !args.alone);
+            let open = whole(service)?;
+            if let Some(known) = &open {
+                both::status(&runtime, &site, known)?;
+                say!();
+                say!("service  {service}");
+            }
             status(root, service, edge.as_deref())?;
-            match follow {
-                true => self::follow(root, service),
-                false => Ok(()),
+            if let Some(known) = &known {
+                both::status_of_database(&runtime, root, known)?;
+            }
+            match (follow, &open) {
+                (false, _) => Ok(()),
+                (true, Some(known)) => both::follow(root, known),
+                (true, None) => self::follow(root, service),
             }
         }
         What::Pause { service } => {
@@ -212,13 +244,24 @@ pub fn run(args: &Arguments) -> Result<()> {
             );
             Ok(())
         }
+        What::Resume { service } if whole(service)?.is_some_and(|known| known.is_under_way()) => {
+            let known = whole(service)?.context("it was there")?;
+            both::resume(&runtime, &site, &known, false)
+        }
         What::Resume { service } if schema::knows(root, service)? => {
             schema::resume(&runtime, root, service, &by)
         }
         What::Resume { service } if database::knows(root, service)? => {
+            both::is_free(root, service, args.alone)?;
             database::resume(&runtime, root, service, &by)
         }
-        What::Finish { database } => database::finish(&runtime, root, database, &by),
+        What::Finish { name } => match both::known(root, name)?.filter(|_| !args.alone) {
+            Some(known) => both::finish(&runtime, &site, &known, &by),
+            None => {
+                both::is_free(root, name, args.alone)?;
+                database::finish(&runtime, root, name, &by)
+            }
+        },
         What::Guard { database } => database::watch_over(&runtime, root, database, &by),
         What::Resume { service } => {
             if let Some(id) = running(root, service)? {
@@ -257,10 +300,15 @@ pub fn run(args: &Arguments) -> Result<()> {
             }
             Ok(())
         }
+        What::Rollback { service } if whole(service)?.is_some() => {
+            let known = whole(service)?.context("it was there")?;
+            both::roll_back(&runtime, &site, known)
+        }
         What::Rollback { service } if schema::knows(root, service)? => {
             schema::roll_back(&runtime, root, service, &by)
         }
         What::Rollback { service } if database::knows(root, service)? => {
+            both::is_free(root, service, args.alone)?;
             database::turn_back(&runtime, root, service, &by)
         }
         What::Rollback { service } => {
@@ -274,7 +322,12 @@ pub fn run(args: &Arguments) -> Result<()> {
             }
             Ok(())
         }
-        What::History { service, steps } => history(root, service, *steps),
+        What::History { service, steps } => {
+            match both::known(root, service)?.filter(|_| !args.alone) {
+                Some(known) => both::history(root, &known, *steps),
+                None => history(root, service, *steps),
+            }
+        }
     }
 }
 
@@ -318,20 +371,26 @@ fn show(plan: &Plan) {
 }
 
 fn tell(line: &Line, count: usize) {
+    if let Some(text) = text(line, count) {
+        say!("{text}");
+    }
+}
+
+/// A line of a journal for people, if it is one for them.
+fn text(line: &Line, count: usize) -> Option<String> {
     let of = |step: usize| match count {
         0 => format!("{:>2}", step + 1),
         count => format!("{:>2}/{count}", step + 1),
     };
-    match &line.entry {
-        Entry::Opened { .. } => {}
-        Entry::Begun { step, text } => say!("{}  {text} ...", of(*step)),
-        Entry::Done { step, evidence } => say!("{}  done: {evidence}", of(*step)),
-        Entry::Failed { step, reason } => say!("{}  FAILED: {reason}", of(*step)),
-        Entry::Paused { who, why } => say!("paused by {who}: {why:?}"),
-        Entry::Resumed { who, why } => say!("resumed by {who}: {why:?}"),
-        Entry::Undoing { text } => say!("back   {text}"),
-        Entry::Ended { .. } => {}
-    }
+    Some(match &line.entry {
+        Entry::Opened { .. } | Entry::Ended { .. } => return None,
+        Entry::Begun { step, text } => format!("{}  {text} ...", of(*step)),
+        Entry::Done { step, evidence } => format!("{}  done: {evidence}", of(*step)),
+        Entry::Failed { step, reason } => format!("{}  FAILED: {reason}", of(*step)),
+        Entry::Paused { who, why } => format!("paused by {who}: {why:?}"),
+        Entry::Resumed { who, why } => format!("resumed by {who}: {why:?}"),
+        Entry::Undoing { text } => format!("back   {text}"),
+    })
 }
 
 fn end(ended: &Ended) -> Result<()> {
@@ -457,7 +516,7 @@ fn follow(root: &Path, service: &str) -> Result<()> {
                 return Ok(());
             }
             (None, true) => bail!("rollout {id} was CUT OFF: resume it, or roll it back"),
-            (None, false) => std::thread::sleep(Duration::from_millis(200)),
+            (None, false) => std::thread::sleep(LOOK),
         }
     }
 }

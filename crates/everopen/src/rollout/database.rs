@@ -25,7 +25,7 @@ fn state(root: &Path, name: &str) -> Result<Option<State>> {
 }
 
 /// The command that waits beside a controller while it holds clients.
-fn guard(root: &Path) -> Result<Vec<String>> {
+pub fn guard(root: &Path) -> Result<Vec<String>> {
     let program = std::env::current_exe().context("find this program")?;
     let text = |path: PathBuf| path.display().to_string();
     let root = std::path::absolute(root).context("find the folder of rollouts")?;
@@ -39,10 +39,8 @@ fn guard(root: &Path) -> Result<Vec<String>> {
     Ok(words.to_vec())
 }
 
-pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
-    let file = File::read(file)?;
-    let plan = Plan::forth(&file);
-    say!("database  {}", file.database.name);
+/// For how long clients wait at most.
+pub fn show_bounds(file: &File) {
     say!(
         "held      at most {} ms, {} tries",
         file.database.pause_ms,
@@ -55,6 +53,13 @@ pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
         };
         say!("writes    {what} at most {} ms", clone.hold_ms);
     }
+}
+
+pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
+    let file = File::read(file)?;
+    let plan = Plan::forth(&file);
+    say!("database  {}", file.database.name);
+    show_bounds(&file);
     say!();
     for (at, step) in plan.steps.iter().enumerate() {
         say!("{:>4}  {step}", at + 1);
@@ -71,8 +76,15 @@ pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
     Ok(())
 }
 
-pub fn apply(runtime: &Runtime, root: &Path, file: &Path, by: &By) -> Result<()> {
+pub fn apply(
+    runtime: &Runtime,
+    root: &Path,
+    file: &Path,
+    by: &By,
+    is_free: impl FnOnce(&str) -> Result<()>,
+) -> Result<()> {
     let file = File::read(file)?;
+    is_free(&file.database.name)?;
     let guard = guard(root)?;
     let site = Site {
         root,
