@@ -269,7 +269,7 @@ fn whenever_the_controller_is_killed_resume_brings_both_to_one_end() {
     // In the second part, on the way back, while clients of the database are held.
     both.kill_at(
         &["rollback", "greeter"],
-        "hold clients until all rows are there",
+        "hold clients until all rows are there ...",
     );
     example.rollout(&["resume", "greeter"]);
     if one_end() {
@@ -278,7 +278,7 @@ fn whenever_the_controller_is_killed_resume_brings_both_to_one_end() {
     both.are("1", "15");
 
     // In the second part, on the way forth, while two versions share the traffic: it is taken back.
-    both.kill_at(&["apply", "both.toml"], "50 % of new requests");
+    both.kill_at(&["apply", "both.toml"], "50 % of new requests ...");
     assert_eq!(both.place.version(), "18");
     let (success, said) = example.rollout(&["rollback", "greeter"]);
     assert!(
@@ -288,9 +288,11 @@ fn whenever_the_controller_is_killed_resume_brings_both_to_one_end() {
     both.are("1", "15");
 
     // And in the first part, while rows go over: what is resumed has one end, too.
-    both.kill_at(&["apply", "both.toml"], "send clients there");
+    both.kill_at(&["apply", "both.toml"], "send clients there ...");
     example.rollout(&["resume", "greeter"]);
     one_end();
+    let before = both.orders();
+    until("clients go on", || both.orders() > before + 50);
     both.end(load, writers);
 }
 
