@@ -5,6 +5,7 @@
 //! noted here is only which part is under way and in which direction; where a part is, it is asked itself. So
 //! a controller that was killed anywhere finds the truth, not what it had last written.
 
+mod carrier;
 mod service;
 mod whole;
 
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::now_ms;
 
+pub use carrier::{Carrier, busy, last};
 pub use service::Service;
-pub use whole::{Carrier, busy, last};
 
 /// An end of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -310,6 +310,27 @@ fn what_can_not_be_taken_back_says_where_everything_is() {
 }
 
 #[test]
+fn what_somebody_else_moved_before_it_was_begun_is_theirs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::new();
+    // Two lines, three moments of the first part, and it is killed before the second is begun.
+    world.moments.set(5);
+    assert!(world.carry(folder.path(), What::Begin(End::New)).is_none());
+    world.moments.set(usize::MAX);
+    assert_eq!(world.at()[0], Place::At(End::New));
+    let theirs = Place::Elsewhere("another one serves".into());
+    world.set(1, theirs.clone());
+    let carry = |what| world.carry(folder.path(), what).expect("it lives");
+    let ended = carry(What::Resume { back: false }).expect("it ends");
+    assert!(
+        ended
+            .reason
+            .is_some_and(|reason| reason.contains("another one serves"))
+    );
+    assert_eq!(world.at(), [Place::At(End::Old), theirs]);
+}
+
+#[test]
 fn only_what_is_stuck_is_closed_while_it_is_under_way() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = World::new();
