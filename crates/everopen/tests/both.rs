@@ -46,6 +46,16 @@ impl Both {
         std::fs::write(self.example.path(name), text).expect("written");
     }
 
+    /// A program that is run between both, in a file.
+    fn hook(&self, name: &str, command: &[&str]) {
+        let path = self.example.path(name);
+        let text = std::fs::read_to_string(&path).expect("read");
+        let hook = format!(
+            "[[hook]]\nname = \"between\"\nphase = \"before_start\"\ncommand = {command:?}\n"
+        );
+        std::fs::write(path, text + &hook).expect("written");
+    }
+
     /// The version that serves, and that of the server: never one of each.
     fn ends(&self) -> (String, String) {
         let versions = self.example.versions();
@@ -200,18 +210,24 @@ fn when_either_part_fails_both_are_as_before_with_all_that_was_written() {
     // The service goes last, and is broken.
     both.write("broken.toml", "v3-broken.toml", "");
     // It is written while green serves.
-    let pooler = both.place.pooler;
-    let hook = format!(
-        r#"
-[[hook]]
-name = "write"
-phase = "before_start"
-command = ["psql", "--host", "127.0.0.1", "--port", "{pooler}", "--username", "postgres", "--dbname", "shop",
-    "--command", "INSERT INTO orders (account, price, note) VALUES (1, 1, 'on green')"]
-"#
+    let port = both.place.pooler.to_string();
+    let write = "INSERT INTO orders (account, price, note) VALUES (1, 1, 'on green')";
+    both.hook(
+        "broken.toml",
+        &[
+            "psql",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--username",
+            "postgres",
+            "--dbname",
+            "shop",
+            "--command",
+            write,
+        ],
     );
-    let text = std::fs::read_to_string(example.path("broken.toml")).expect("read");
-    std::fs::write(example.path("broken.toml"), text + &hook).expect("written");
     let (success, said) = example.rollout(&["apply", "broken.toml"]);
     println!("{said}");
     assert!(
@@ -231,6 +247,41 @@ command = ["psql", "--host", "127.0.0.1", "--port", "{pooler}", "--username", "p
     let said = example.done(&["apply", "both.toml"]);
     assert!(said.contains("green follows already"), "{said}");
     both.are("2", "18");
+    both.end(load, writers);
+}
+
+#[test]
+fn what_can_not_be_taken_back_is_said_and_is_when_the_server_is_there_again() {
+    let mut both = Both::new();
+    let example = Arc::clone(&both.example);
+    both.write("broken.toml", "v3-broken.toml", "");
+    let pid = std::fs::read_to_string(both.place.path("blue/postmaster.pid")).expect("it runs");
+    let pid = pid.lines().next().expect("a number").to_string();
+    both.hook("broken.toml", &["kill", "-QUIT", &pid]);
+    let (load, writers) = (Load::start(&example), Writers::start(&both.place, 40));
+    until("clients write", || both.orders() > 50);
+
+    let (success, said) = example.rollout(&["apply", "broken.toml"]);
+    println!("{said}");
+    for part in [
+        "status 500, expected 200",
+        "database shop can't be taken back",
+        "database shop is new, service greeter is old",
+        "`everopen rollout resume greeter` tries again",
+        "`everopen rollout finish greeter` leaves it as it is",
+    ] {
+        assert!(!success && said.contains(part), "{part}: {said}");
+    }
+    both.are("1", "18");
+    both.place.blue.start_again();
+    let (success, said) = example.rollout(&["resume", "greeter"]);
+    assert!(
+        !success && said.contains("database shop is old, service greeter is old, as before"),
+        "{said}"
+    );
+    both.are("1", "15");
+    let before = both.orders();
+    until("clients go on", || both.orders() > before + 50);
     both.end(load, writers);
 }
 

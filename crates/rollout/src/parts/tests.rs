@@ -18,6 +18,8 @@ struct World {
     moments: Rc<Cell<usize>>,
     /// The part that fails, and on the way to which end.
     fails: Rc<RefCell<Vec<(usize, End)>>>,
+    /// The part that gets to the new end, and says that something is wrong there.
+    doubts: Rc<Cell<Option<usize>>>,
     log: Rc<RefCell<Vec<String>>>,
 }
 
@@ -27,6 +29,7 @@ impl World {
             places: Rc::new(RefCell::new(vec![Place::At(End::Old); 2])),
             moments: Rc::new(Cell::new(usize::MAX)),
             fails: Rc::default(),
+            doubts: Rc::default(),
             log: Rc::default(),
         }
     }
@@ -114,7 +117,8 @@ impl Fake {
         self.world.set(self.at, Place::At(end));
         log.borrow_mut().push(format!("{} {}", self.at, end.name()));
         self.world.moment();
-        match fails {
+        let doubts = to == End::New && self.world.doubts.get() == Some(self.at);
+        match fails || doubts {
             true => Err("broken".into()),
             false => Ok("well".into()),
         }
@@ -307,6 +311,60 @@ fn what_can_not_be_taken_back_says_where_everything_is() {
     assert_eq!((ended.outcome, world.at()), (Outcome::Old, all(End::Old)));
     let error = carry(What::Resume { back: false }).expect_err("refused");
     assert!(error.to_string().contains("no plan of a is under way"));
+}
+
+/// Cuts a plan off after so many moments; then it is brought to its end.
+fn cut_off(world: &World, moments: usize, back: bool) -> Ended {
+    let folder = tempfile::tempdir().expect("a folder");
+    world.moments.set(moments);
+    let cut = world.carry(folder.path(), What::Begin(End::New));
+    assert!(cut.is_none(), "it was to be killed");
+    world.moments.set(usize::MAX);
+    world.fails.borrow_mut().clear();
+    let ended = world.carry(folder.path(), What::Resume { back });
+    ended.expect("it lives").expect("it ends")
+}
+
+#[test]
+fn what_was_begun_and_came_back_is_not_tried_again() {
+    let world = World::new();
+    world.fails.borrow_mut().push((1, End::New));
+    // The second part has come back, and the word of it is missing.
+    let ended = cut_off(&world, 9, false);
+    assert_eq!((ended.outcome, world.at()), (Outcome::Old, all(End::Old)));
+    assert_eq!(*world.log.borrow(), ["0 new", "1 old", "0 old"]);
+}
+
+#[test]
+fn what_is_taken_back_goes_in_reverse() {
+    let world = World::new();
+    // Both are new, and the word of it is missing.
+    let ended = cut_off(&world, 9, true);
+    assert_eq!((ended.outcome, world.at()), (Outcome::Old, all(End::Old)));
+    assert_eq!(*world.log.borrow(), ["0 new", "1 new", "1 old", "0 old"]);
+}
+
+#[test]
+fn a_part_that_is_new_and_in_doubt_is_taken_back_whoever_is_killed() {
+    // Nobody is, or the controller is as soon as it has noted the failure.
+    for moments in [None, Some(5)] {
+        let world = World::new();
+        world.doubts.set(Some(0));
+        let ended = match moments {
+            None => {
+                let folder = tempfile::tempdir().expect("a folder");
+                let ended = world.carry(folder.path(), What::Begin(End::New));
+                ended.expect("it lives").expect("it ends")
+            }
+            Some(moments) => cut_off(&world, moments, false),
+        };
+        assert_eq!((ended.outcome, world.at()), (Outcome::Old, all(End::Old)));
+        assert!(
+            ended
+                .reason
+                .is_some_and(|reason| reason.contains("part 0: broken"))
+        );
+    }
 }
 
 #[test]
