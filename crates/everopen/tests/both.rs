@@ -9,13 +9,70 @@ mod place;
 #[path = "../../database/tests/suite/servers.rs"]
 mod servers;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use greeter::{Example, Load, until};
 use place::Place;
-use servers::Load as Writers;
+
+/// Clients who write orders through the pooler, one after the other, for as long as the test takes.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+/// A client of its own: how many orders it was told are there.
+fn write(port: u16, stop: &AtomicBool) -> u64 {
+    let mut client = Command::new("psql")
+        .args(["--no-psqlrc", "--set", "ON_ERROR_STOP=1"])
+        .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--username", "postgres", "--dbname", "shop"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("psql starts");
+    let mut asks = client.stdin.take().expect("piped");
+    let mut told = BufReader::new(client.stdout.take().expect("piped")).lines();
+    let mut count = 0;
+    while !stop.load(SeqCst) {
+        let order = "INSERT INTO orders (account, price, note) VALUES (1, 2.5, 'of a client');\n";
+        asks.write_all(order.as_bytes()).expect("it listens");
+        let told = told.next().expect("an answer").expect("text");
+        assert_eq!(told, "INSERT 0 1");
+        count += 1;
+        // Clients think; and the machine has more to do.
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    drop(asks);
+    assert!(client.wait().expect("it ends").success());
+    count
+}
+
+impl Writers {
+    fn start(place: &Place) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let threads = (0..3).map(|_| {
+            let (port, stop) = (place.pooler, Arc::clone(&stop));
+            std::thread::spawn(move || write(port, &stop))
+        });
+        Self {
+            threads: threads.collect(),
+            stop,
+        }
+    }
+
+    /// Orders that are there; none may have failed.
+    #[track_caller]
+    fn end_without_failure(self) -> u64 {
+        self.stop.store(true, SeqCst);
+        let counts = self.threads.into_iter().map(JoinHandle::join);
+        counts.map(|count| count.expect("no order failed")).sum()
+    }
+}
 
 /// A greeter whose version 1 serves, and a database on blue.
 struct Both {
@@ -93,11 +150,12 @@ impl Both {
         assert!(is_said, "it ended before it said {said:?}");
     }
 
-    /// No request and no transaction failed, and every order is where clients are.
+    /// No request and no order failed, and every order is where clients are.
     fn end(mut self, load: Load, writers: Writers) {
-        let transactions = writers.end_without_failure();
+        let written = writers.end_without_failure();
         load.end_without_failure();
-        assert_eq!(self.orders(), transactions);
+        assert_eq!(self.orders(), written);
+        println!("{written} orders, each is there");
         self.edge.kill().expect("kill");
         self.edge.wait().expect("it is gone");
     }
@@ -108,7 +166,7 @@ fn both_go_forth_and_come_back_by_one_command_while_clients_go_on() {
     let both = Both::new();
     let example = Arc::clone(&both.example);
     both.write("both.toml", "v2.toml", "");
-    let (load, writers) = (Load::start(&example), Writers::start(&both.place, 60));
+    let (load, writers) = (Load::start(&example), Writers::start(&both.place));
     until("clients write", || both.orders() > 50);
 
     let shown = example.done(&["plan", "both.toml"]);
@@ -185,7 +243,7 @@ fn both_go_forth_and_come_back_by_one_command_while_clients_go_on() {
 fn when_either_part_fails_both_are_as_before_with_all_that_was_written() {
     let both = Both::new();
     let example = Arc::clone(&both.example);
-    let (load, writers) = (Load::start(&example), Writers::start(&both.place, 60));
+    let (load, writers) = (Load::start(&example), Writers::start(&both.place));
     until("clients write", || both.orders() > 50);
 
     // The database goes last, and its change is none.
@@ -258,7 +316,7 @@ fn what_can_not_be_taken_back_is_said_and_is_when_the_server_is_there_again() {
     let pid = std::fs::read_to_string(both.place.path("blue/postmaster.pid")).expect("it runs");
     let pid = pid.lines().next().expect("a number").to_string();
     both.hook("broken.toml", &["kill", "-QUIT", &pid]);
-    let (load, writers) = (Load::start(&example), Writers::start(&both.place, 40));
+    let (load, writers) = (Load::start(&example), Writers::start(&both.place));
     until("clients write", || both.orders() > 50);
 
     let (success, said) = example.rollout(&["apply", "broken.toml"]);
@@ -290,7 +348,7 @@ fn whenever_the_controller_is_killed_resume_brings_both_to_one_end() {
     let both = Both::new();
     let example = Arc::clone(&both.example);
     both.write("both.toml", "v2.toml", "");
-    let (load, writers) = (Load::start(&example), Writers::start(&both.place, 75));
+    let (load, writers) = (Load::start(&example), Writers::start(&both.place));
     until("clients write", || both.orders() > 50);
     let one_end = || {
         let ends = both.ends();
