@@ -34,6 +34,9 @@ pub struct Database {
     /// How blue reaches green, if not by the same string.
     #[serde(default)]
     pub green_from_blue: Option<String>,
+    /// Whether it goes before the service in whose file it stands, or after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
     /// Whether rows are copied while clients write, or green is made while nobody may write.
     #[serde(default)]
     pub strategy: Strategy,
@@ -71,6 +74,17 @@ pub struct Database {
     /// A `psql`.
     #[serde(default = "psql")]
     pub psql: String,
+}
+
+/// When a database goes, of one plan for a service and its database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Before the service: what is new may need the new server.
+    #[default]
+    Before,
+    /// After the service: what is old could not work with the new server.
+    After,
 }
 
 /// How green comes to have blue's rows.
@@ -305,7 +319,19 @@ impl File {
     /// # Errors
     /// Names the file, and the line or the field.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let mut file: Self = config::read(path, Self::check)?;
+        let file: Self = config::read(path, |file: &Self| {
+            if file.database.when.is_some() {
+                let detail = "there is no service in the file before or after which it could go";
+                return Err(("database.when".into(), detail.into()));
+            }
+            file.check()
+        })?;
+        file.from(path)
+    }
+
+    /// With paths that go from the folder of the file.
+    pub(crate) fn from(mut self, path: &Path) -> Result<Self, ConfigError> {
+        let file = &mut self;
         let base = folder_of(path)?;
         let database = &mut file.database;
         for path in &mut database.change {
@@ -334,10 +360,10 @@ impl File {
         for pooler in &mut database.poolers {
             pooler.file = base.join(&pooler.file);
         }
-        Ok(file)
+        Ok(self)
     }
 
-    fn check(&self) -> Result<(), (String, String)> {
+    pub(crate) fn check(&self) -> Result<(), (String, String)> {
         let database = &self.database;
         let wrong = |field: &str, detail: String| Err((format!("database.{field}"), detail));
         let name = &database.name;

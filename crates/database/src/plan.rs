@@ -77,6 +77,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What clients notice of a step if all goes well.
+    pub fn effect(&self, step: Step) -> &'static str {
+        match step {
+            Step::HoldWrites => "writes wait or are refused",
+            Step::Clone if self.steps.contains(&Step::HoldWrites) => {
+                "writes still are, reads go on"
+            }
+            Step::Hold => "all wait some milliseconds",
+            Step::Switch => "all go on, on the other side",
+            _ => "none",
+        }
+    }
+
     /// From blue to green.
     pub fn forth(file: &File) -> Self {
         let change = (!file.database.change.is_empty()).then_some(Step::Change);
@@ -114,7 +127,7 @@ impl Plan {
     }
 
     /// From the side that serves to the one from which it came.
-    pub(crate) fn turned(file: &File, from: Side) -> Self {
+    pub fn turned(file: &File, from: Side) -> Self {
         Self {
             id: format!(
                 "{}-{}",

@@ -1,6 +1,8 @@
 //! `everopen rollout`: plans, progress and history on the terminal.
 
+mod both;
 mod database;
+pub mod past;
 mod rehearse;
 mod schema;
 
@@ -9,13 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use everopen_edge::admin::Client;
 use everopen_kubernetes::Clusters;
 use everopen_rollout::execute::{self, By, Ended, Site};
 use everopen_rollout::file::{Decision, File};
-use everopen_rollout::journal::{self, Entry, Line, Outcome};
+use everopen_rollout::journal::{Entry, Line, Outcome};
 use everopen_rollout::plan::{Plan, plan};
-use everopen_rollout::state::{Folder, State, now_ms};
+use everopen_rollout::state::now_ms;
 
 use crate::cli::LogFormat;
 
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT", default_value = "", global = true)]
     why: String,
+    /// Act on the service or the database alone, though one plan has them both
+    #[arg(long, global = true)]
+    alone: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,12 +47,12 @@ enum What {
     Schema,
     /// Show what would be done, and do nothing
     Plan {
-        /// The file of a version, of a database, or of a change of schema
+        /// The file of a version, of a database, of both, or of a change of schema
         file: PathBuf,
     },
     /// Do it
     Apply {
-        /// The file of a version, of a database, or of a change of schema
+        /// The file of a version, of a database, of both, or of a change of schema
         file: PathBuf,
     },
     /// Show what is in service, what can be gone back to, and what is under way
@@ -118,8 +122,8 @@ enum What {
     },
     /// End the way back of a database: what serves, serves alone
     Finish {
-        /// The database
-        database: String,
+        /// The database, or the service whose plan it is a part of
+        name: String,
     },
     /// Wait beside a controller that holds clients of a database, and act if it dies
     #[command(hide = true)]
@@ -159,11 +163,18 @@ pub fn run(args: &Arguments) -> Result<()> {
         by: &by,
         cluster: Some(&clusters),
     };
+    // The plan of both, under the service's name.
+    let whole = |service: &str| match args.alone {
+        true => Ok(None),
+        false => both::open(root, service),
+    };
     match &args.what {
         What::Schema => {
             say!("{:#}", File::schema());
             Ok(())
         }
+        What::Plan { file } if both::is_one(file) => both::plan(&runtime, &site, file),
+        What::Apply { file } if both::is_one(file) => both::apply(&runtime, &site, file),
         What::Plan { file } if database::is_one(file) => database::plan(&runtime, file),
         What::Plan { file } if schema::is_one(file) => schema::plan(&runtime, root, file),
         What::Plan { file } => {
@@ -175,10 +186,13 @@ pub fn run(args: &Arguments) -> Result<()> {
         }
         What::Apply { file } if schema::is_one(file) => schema::apply(&runtime, root, file, &by),
         What::Apply { file } if database::is_one(file) => {
-            database::apply(&runtime, root, file, &by)
+            let is_free = |name: &str| both::is_free(root, name, args.alone);
+            database::apply(&runtime, root, file, &by, is_free)
         }
         What::Apply { file } => {
             let plan = make(root, file)?;
+            both::is_free(root, &plan.file.service, args.alone)?;
+            both::note(root, &plan.file.service)?;
             show(&plan);
             say!();
             let count = plan.steps.len();
@@ -188,6 +202,10 @@ pub fn run(args: &Arguments) -> Result<()> {
         What::GameDay { file } if database::is_one(file) => database::game_day(&runtime, file),
         What::GameDay { file } => {
             let file = File::read(file)?;
+            if file.database.is_some() {
+                bail!("database: a game day is one of a service alone");
+            }
+            both::is_free(root, &file.service, args.alone)?;
             runtime.block_on(rehearse::game_day(&site, &file))
         }
         What::Status { service, .. } if schema::knows(root, service)? => {
@@ -201,10 +219,21 @@ pub fn run(args: &Arguments) -> Result<()> {
             edge,
             follow,
         } => {
-            status(root, service, edge.as_deref())?;
-            match follow {
-                true => self::follow(root, service),
-                false => Ok(()),
+            let known = both::known(root, service)?.filter(|_| !args.alone);
+            let open = whole(service)?;
+            if let Some(known) = &open {
+                both::status(&runtime, &site, known)?;
+                say!();
+                say!("service  {service}");
+            }
+            past::status(root, service, edge.as_deref())?;
+            if let Some(known) = &known {
+                both::status_of_database(&runtime, root, known)?;
+            }
+            match (follow, &open) {
+                (false, _) => Ok(()),
+                (true, Some(known)) => both::follow(root, known),
+                (true, None) => past::follow(root, service),
             }
         }
         What::Pause { service } => {
@@ -214,16 +243,27 @@ pub fn run(args: &Arguments) -> Result<()> {
             );
             Ok(())
         }
+        What::Resume { service } if whole(service)?.is_some_and(|known| known.is_under_way()) => {
+            let known = whole(service)?.context("it was there")?;
+            both::resume(&runtime, &site, &known, false)
+        }
         What::Resume { service } if schema::knows(root, service)? => {
             schema::resume(&runtime, root, service, &by)
         }
         What::Resume { service } if database::knows(root, service)? => {
+            both::is_free(root, service, args.alone)?;
             database::resume(&runtime, root, service, &by)
         }
-        What::Finish { database } => database::finish(&runtime, root, database, &by),
+        What::Finish { name } => match both::known(root, name)?.filter(|_| !args.alone) {
+            Some(known) => both::finish(&runtime, &site, &known, &by),
+            None => {
+                both::is_free(root, name, args.alone)?;
+                database::finish(&runtime, root, name, &by)
+            }
+        },
         What::Guard { database } => database::watch_over(&runtime, root, database, &by),
         What::Resume { service } => {
-            if let Some(id) = running(root, service)? {
+            if let Some(id) = past::running(root, service)? {
                 // Its controller waits, and sees that the pause has ended.
                 execute::unpause(root, service, &id, &by)?;
                 say!("rollout {id} goes on");
@@ -259,10 +299,15 @@ pub fn run(args: &Arguments) -> Result<()> {
             }
             Ok(())
         }
+        What::Rollback { service } if whole(service)?.is_some() => {
+            let known = whole(service)?.context("it was there")?;
+            both::roll_back(&runtime, &site, known)
+        }
         What::Rollback { service } if schema::knows(root, service)? => {
             schema::roll_back(&runtime, root, service, &by)
         }
         What::Rollback { service } if database::knows(root, service)? => {
+            both::is_free(root, service, args.alone)?;
             database::turn_back(&runtime, root, service, &by)
         }
         What::Rollback { service } => {
@@ -276,7 +321,12 @@ pub fn run(args: &Arguments) -> Result<()> {
             }
             Ok(())
         }
-        What::History { service, steps } => history(root, service, *steps),
+        What::History { service, steps } => {
+            match both::known(root, service)?.filter(|_| !args.alone) {
+                Some(known) => both::history(root, &known, *steps),
+                None => past::history(root, service, *steps),
+            }
+        }
     }
 }
 
@@ -320,20 +370,26 @@ fn show(plan: &Plan) {
 }
 
 fn tell(line: &Line, count: usize) {
+    if let Some(text) = text(line, count) {
+        say!("{text}");
+    }
+}
+
+/// A line of a journal for people, if it is one for them.
+fn text(line: &Line, count: usize) -> Option<String> {
     let of = |step: usize| match count {
         0 => format!("{:>2}", step + 1),
         count => format!("{:>2}/{count}", step + 1),
     };
-    match &line.entry {
-        Entry::Opened { .. } => {}
-        Entry::Begun { step, text } => say!("{}  {text} ...", of(*step)),
-        Entry::Done { step, evidence } => say!("{}  done: {evidence}", of(*step)),
-        Entry::Failed { step, reason } => say!("{}  FAILED: {reason}", of(*step)),
-        Entry::Paused { who, why } => say!("paused by {who}: {why:?}"),
-        Entry::Resumed { who, why } => say!("resumed by {who}: {why:?}"),
-        Entry::Undoing { text } => say!("back   {text}"),
-        Entry::Ended { .. } => {}
-    }
+    Some(match &line.entry {
+        Entry::Opened { .. } | Entry::Ended { .. } => return None,
+        Entry::Begun { step, text } => format!("{}  {text} ...", of(*step)),
+        Entry::Done { step, evidence } => format!("{}  done: {evidence}", of(*step)),
+        Entry::Failed { step, reason } => format!("{}  FAILED: {reason}", of(*step)),
+        Entry::Paused { who, why } => format!("paused by {who}: {why:?}"),
+        Entry::Resumed { who, why } => format!("resumed by {who}: {why:?}"),
+        Entry::Undoing { text } => format!("back   {text}"),
+    })
 }
 
 fn end(ended: &Ended) -> Result<()> {
@@ -349,164 +405,4 @@ fn end(ended: &Ended) -> Result<()> {
             reason.as_deref().unwrap_or("it was taken back")
         ),
     }
-}
-
-/// The rollout whose controller is at work.
-fn running(root: &Path, service: &str) -> Result<Option<String>> {
-    let state = Folder::peek(root, service)?;
-    match (state.under_way, Folder::open(root, service)) {
-        (Some(id), Err(_)) => Ok(Some(id)),
-        _ => Ok(None),
-    }
-}
-
-/// Milliseconds as people read them.
-pub fn span(ms: u64) -> String {
-    match ms / 1_000 {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-    }
-}
-
-fn status(root: &Path, service: &str, edge: Option<&Path>) -> Result<()> {
-    let state: State = Folder::peek(root, service)?;
-    if state == State::default() && !root.join(service).exists() {
-        bail!(
-            "nothing is known of a service {service:?} in {}",
-            root.display()
-        );
-    }
-    for (group, running) in &state.groups {
-        say!(
-            "{group:<8} version {} (rollout {})",
-            running.version,
-            running.rollout
-        );
-    }
-    match &state.back {
-        Some((group, until)) if *until > now_ms() => {
-            say!("back     to {group}, for {} more", span(until - now_ms()));
-        }
-        Some((group, _)) => say!("back     to {group}, as long as it is kept (the window is over)"),
-        None => say!("back     there is nothing to go back to"),
-    }
-    match (&state.under_way, running(root, service)?) {
-        (Some(id), Some(_)) => say!("now      rollout {id} is under way"),
-        (Some(id), None) => say!("now      rollout {id} was CUT OFF: resume it, or roll it back"),
-        (None, _) => say!("now      nothing is under way"),
-    }
-    if let Some(id) = &state.under_way {
-        let lines = journal::read(&root.join(service).join(id).join("journal.jsonl"))?;
-        for line in lines.iter().rev().take(4).rev() {
-            tell(line, 0);
-        }
-    }
-    let Some(edge) = edge else { return Ok(()) };
-    let status = Client::new(edge).status().context("ask the edge")?;
-    let found = status.services.get(service);
-    let found = found.with_context(|| format!("the edge has no service {service:?}"))?;
-    say!();
-    say!(
-        "{:<8} {:>6} {:>7} {:>9} {:>6} {:>7} {:>10}  targets",
-        "group",
-        "weight",
-        "open",
-        "requests",
-        "failed",
-        "retries",
-        "p99 us"
-    );
-    for (name, group) in &found.groups {
-        let reading = &group.reading;
-        let targets: Vec<String> = group.targets.iter().map(ToString::to_string).collect();
-        say!(
-            "{name:<8} {:>6} {:>7} {:>9} {:>6} {:>7} {:>10}  {}",
-            group.weight,
-            group.open,
-            reading.requests,
-            reading.failed(),
-            reading.retries,
-            reading.latency.percentile(99.0).unwrap_or(0),
-            targets.join(" ")
-        );
-    }
-    Ok(())
-}
-
-/// Shows a rollout's lines as they come, until its controller has ended.
-fn follow(root: &Path, service: &str) -> Result<()> {
-    let Some(id) = Folder::peek(root, service)?.under_way else {
-        return Ok(());
-    };
-    let path = root.join(service).join(&id).join("journal.jsonl");
-    // The last four stand above.
-    let mut shown = journal::read::<Entry>(&path)?.len();
-    loop {
-        // First whether it is over, then what it said: nothing is missed.
-        let is_over = running(root, service)?.as_ref() != Some(&id);
-        let lines = journal::read(&path)?;
-        lines.iter().skip(shown).for_each(|line| tell(line, 0));
-        shown = lines.len();
-        let ended = lines.iter().rev().find_map(|line| match &line.entry {
-            Entry::Ended { outcome, noticed } => Some((*outcome, noticed.clone())),
-            _ => None,
-        });
-        match (ended, is_over) {
-            (Some((outcome, noticed)), _) => {
-                say!("noticed from outside: {noticed}");
-                say!("{}", told(outcome));
-                return Ok(());
-            }
-            (None, true) => bail!("rollout {id} was CUT OFF: resume it, or roll it back"),
-            (None, false) => std::thread::sleep(Duration::from_millis(200)),
-        }
-    }
-}
-
-fn told(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::New => "the new version serves",
-        Outcome::Old => "came back to the old version",
-        Outcome::Back => "was rolled back",
-    }
-}
-
-fn history(root: &Path, service: &str, steps: bool) -> Result<()> {
-    let rollouts = Folder::rollouts(root, service)
-        .with_context(|| format!("read the rollouts of {service}"))?;
-    for path in rollouts {
-        let id = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let lines = journal::read(&path.join("journal.jsonl")).unwrap_or_default();
-        let first = lines.first().map_or(0, |line| line.at_ms);
-        let took = lines.last().map_or(0, |line| line.at_ms - first);
-        let outcome = lines.iter().rev().find_map(|line| match &line.entry {
-            Entry::Ended { outcome, .. } => Some(told(*outcome)),
-            _ => None,
-        });
-        say!(
-            "{id}  {}  {}",
-            outcome.unwrap_or("was not ended"),
-            span(Duration::from_millis(took).as_millis() as u64)
-        );
-        for line in &lines {
-            let at = line.at_ms - first;
-            match &line.entry {
-                Entry::Opened { who, why } => say!("    {at:>8} ms  {who}: {why:?}"),
-                Entry::Paused { who, why } => say!("    {at:>8} ms  paused by {who}: {why:?}"),
-                Entry::Resumed { who, why } => say!("    {at:>8} ms  resumed by {who}: {why:?}"),
-                Entry::Failed { reason, .. } => say!("    {at:>8} ms  failed: {reason}"),
-                Entry::Begun { text, .. } if steps => say!("    {at:>8} ms  {text}"),
-                Entry::Done { evidence, .. } if steps => say!("    {at:>8} ms    {evidence}"),
-                Entry::Undoing { text } if steps => say!("    {at:>8} ms  back: {text}"),
-                Entry::Ended { noticed, .. } if steps => say!("    {at:>8} ms  noticed: {noticed}"),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use everopen_runbook::import;
 use everopen_runbook::run::{self, At, By, Ended, Entry, Outcome, Progress, Seen, approval};
 
 use crate::cli::LogFormat;
-use crate::rollout::{span, user};
+use crate::rollout::{past::span, user};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

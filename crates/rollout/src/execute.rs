@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::controller::Controller;
 use crate::file::{Decision, File};
+use crate::health;
 use crate::journal::{self, Entry, Line, Outcome};
 use crate::moments::decision_file;
 use crate::plan::{Inventory, Plan, Step};
@@ -33,6 +34,9 @@ pub enum Fault {
     /// It is not to be done.
     #[error("{0}")]
     Refused(String),
+    /// Parts of a plan could be brought to no common end yet.
+    #[error("{0}")]
+    Stuck(String),
 }
 
 /// A failure of the system, with what was tried.
@@ -154,13 +158,7 @@ pub async fn apply(
             "rollout {under_way} was cut off: `everopen rollout resume` goes on with it, `everopen rollout rollback` takes it back"
         )));
     }
-    // What can't be reached could not be taken back either: then nothing is begun.
-    if let Some(set) = plan.file.set(&plan.to, &plan.id) {
-        let cluster = site
-            .cluster
-            .ok_or_else(|| Fault::Refused(NO_CLUSTER.into()))?;
-        cluster.look(&set).await.map_err(Fault::Refused)?;
-    }
+    is_reached(site, &plan).await?;
     let path = folder.rollout(&plan.id);
     io_fault("make the rollout's folder", std::fs::create_dir_all(&path))?;
     let text = io_fault(
@@ -173,6 +171,29 @@ pub async fn apply(
     Controller::open(folder, path, plan, site, tell)?
         .go_on(false)
         .await
+}
+
+/// What can't be reached could not be taken back either: then nothing is begun.
+async fn is_reached(site: &Site<'_>, plan: &Plan) -> Result<(), Fault> {
+    let Some(set) = plan.file.set(&plan.to, &plan.id) else {
+        return Ok(());
+    };
+    let cluster = site
+        .cluster
+        .ok_or_else(|| Fault::Refused(NO_CLUSTER.into()))?;
+    cluster.look(&set).await.map(drop).map_err(Fault::Refused)
+}
+
+/// Looks at what could stand in the way of a plan before any of it is begun: what was found.
+///
+/// # Errors
+/// What it runs on can't be reached, or something that it needs is not well.
+pub async fn preflight(site: &Site<'_>, plan: &Plan) -> Result<String, Fault> {
+    is_reached(site, plan).await?;
+    match &plan.file.health {
+        Some(health) => health::look(health).await.map_err(Fault::Refused),
+        None => Ok("nothing stands in the way".into()),
+    }
 }
 
 /// Goes on with a rollout that was cut off, or paused; with `back`, takes it back.

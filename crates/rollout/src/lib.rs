@@ -8,6 +8,8 @@
 //!
 //! What is old and what is new are two groups of targets of one service at the edge. The old one is kept
 //! running for the rollback window; to go back is a change of two weights.
+//!
+//! [`parts`] makes one plan of a service and what belongs to it.
 
 mod alarm;
 pub mod cluster;
@@ -24,6 +26,7 @@ pub mod keep;
 mod meter;
 mod metrics;
 mod moments;
+pub mod parts;
 pub mod plan;
 mod process;
 pub mod program;

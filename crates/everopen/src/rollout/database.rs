@@ -26,7 +26,7 @@ fn state(root: &Path, name: &str) -> Result<Option<State>> {
 }
 
 /// The command that waits beside a controller while it holds clients.
-fn guard(root: &Path) -> Result<Vec<String>> {
+pub fn guard(root: &Path) -> Result<Vec<String>> {
     let program = std::env::current_exe().context("find this program")?;
     let text = |path: PathBuf| path.display().to_string();
     let root = std::path::absolute(root).context("find the folder of rollouts")?;
@@ -40,10 +40,8 @@ fn guard(root: &Path) -> Result<Vec<String>> {
     Ok(words.to_vec())
 }
 
-pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
-    let file = File::read(file)?;
-    let plan = Plan::forth(&file);
-    say!("database  {}", file.database.name);
+/// For how long clients wait at most.
+pub fn show_bounds(file: &File) {
     say!(
         "held      at most {} ms, {} tries",
         file.database.pause_ms,
@@ -57,10 +55,28 @@ pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
         };
         say!("writes    {what} at most {} ms", clone.hold().as_millis());
     }
-    say!();
+}
+
+/// What is done, and what clients notice of it.
+pub fn show_steps(plan: &Plan) {
+    say!("{:>4}  {:<52}  what clients notice", "step", "what");
     for (at, step) in plan.steps.iter().enumerate() {
-        say!("{:>4}  {step}", at + 1);
+        say!(
+            "{:>4}  {:<52}  {}",
+            at + 1,
+            step.to_string(),
+            plan.effect(*step)
+        );
     }
+}
+
+pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
+    let file = File::read(file)?;
+    let plan = Plan::forth(&file);
+    say!("database  {}", file.database.name);
+    show_bounds(&file);
+    say!();
+    show_steps(&plan);
     say!();
     let found = runtime.block_on(preflight::look(&file.database));
     let found = found.map_err(anyhow::Error::msg)?;
@@ -73,8 +89,15 @@ pub fn plan(runtime: &Runtime, file: &Path) -> Result<()> {
     Ok(())
 }
 
-pub fn apply(runtime: &Runtime, root: &Path, file: &Path, by: &By) -> Result<()> {
+pub fn apply(
+    runtime: &Runtime,
+    root: &Path,
+    file: &Path,
+    by: &By,
+    is_free: impl FnOnce(&str) -> Result<()>,
+) -> Result<()> {
     let file = File::read(file)?;
+    is_free(&file.database.name)?;
     let guard = guard(root)?;
     let site = Site {
         root,

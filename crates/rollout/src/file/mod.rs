@@ -58,6 +58,10 @@ pub struct File {
     /// What comes after.
     #[serde(default)]
     pub after: After,
+    /// The database that is rolled out with it in one plan, as in a file of its own, and `when`: `before` (if
+    /// nothing is said) or `after` the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// How a target is started. In the command and the environment `{port}`, `{version}` and `{instance}`

@@ -5,5 +5,6 @@ mod cut_off;
 mod forth_and_back;
 mod kept;
 mod moments;
+mod parts;
 mod shadows;
 mod support;
