@@ -259,15 +259,17 @@ impl Day {
     /// If clients are held its guard acts first, and then nothing is left to do.
     async fn wait_for_guard(&self) -> Result<(), String> {
         let began = Instant::now();
-        let name = &self.stage.file.database.name;
-        while began.elapsed() < GUARD {
-            let is_held = run::is_within(&self.stage.root, name);
-            if !is_held.map_err(|error| error.to_string())? {
-                break;
+        let (root, name) = (&self.stage.root, &self.stage.file.database.name);
+        loop {
+            let is_held = run::is_within(root, name).map_err(|error| error.to_string())?;
+            let is_at_work = run::is_at_work(root, name);
+            // One that has begun is waited for.
+            let patience = if is_at_work { PATIENCE } else { GUARD };
+            if !(is_held || is_at_work) || began.elapsed() > patience {
+                return Ok(());
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
     }
 
     /// How it ended that a guard has brought to its end.
