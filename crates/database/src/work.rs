@@ -165,7 +165,9 @@ impl Work {
             Step::Proof => match self.held.take().and_then(|held| held.proof) {
                 Some(proof) => {
                     let both = stream::common(&self.tables, &stream::tables(self.to()).await?);
-                    proof.compare(&both).await
+                    proof
+                        .compare(&both, Some(&self.path.join("proof.json")))
+                        .await
                 }
                 None => Ok("not taken, since it was cut off while clients were held".into()),
             },

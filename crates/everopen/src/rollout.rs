@@ -57,7 +57,8 @@ enum What {
     },
     /// Show what is in service, what can be gone back to, and what is under way
     Status {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
         /// The edge's admin socket, for weights and counts
         #[arg(long, value_name = "SOCKET")]
@@ -74,17 +75,20 @@ enum What {
     },
     /// Let a rollout wait before its next step
     Pause {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
     },
     /// Go on with a rollout that was paused or cut off
     Resume {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
     },
     /// Go through the journey of the version in service, once or on a schedule
     Journey {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
         /// Where clients come in, as host:port
         #[arg(long, value_name = "ADDRESS")]
@@ -101,7 +105,8 @@ enum What {
     },
     /// Let a rollout that waits at a gate go on
     Approve {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
         /// Only at this gate
         #[arg(long, value_name = "NAME")]
@@ -109,7 +114,8 @@ enum What {
     },
     /// Take a rollout back that waits at a gate
     Reject {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
         /// Only at this gate
         #[arg(long, value_name = "NAME")]
@@ -117,12 +123,14 @@ enum What {
     },
     /// Go back to the version before, or take back the rollout that was cut off
     Rollback {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
     },
     /// End the way back of a database: what serves, serves alone
     Finish {
-        /// The database, or the service whose plan it is a part of
+        /// The database, or the service whose plan it is a part of, or a file
+        #[arg(value_parser = named)]
         name: String,
     },
     /// Wait beside a controller that holds clients of a database, and act if it dies
@@ -133,12 +141,35 @@ enum What {
     },
     /// Show what was done, by whom, and why
     History {
-        /// The service
+        /// The service, or a file that names it
+        #[arg(value_parser = named)]
         service: String,
         /// With every step
         #[arg(long)]
         steps: bool,
     },
+}
+
+/// A name, or that which stands in a file of a version, of a database, of both, or of a change of schema.
+fn named(text: &str) -> Result<String, String> {
+    let path = Path::new(text);
+    if path.extension().is_none_or(|extension| extension != "toml") || !path.is_file() {
+        return Ok(text.to_string());
+    }
+    let wrong = |error: &dyn std::fmt::Display| format!("{text}: {error}");
+    let read = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    let file: toml::Table = read.parse().map_err(|error| wrong(&error))?;
+    let name = |table: &str| file.get(table)?.get("name");
+    let found = file
+        .get("service")
+        .or_else(|| name("database"))
+        .or_else(|| name("schema"));
+    match found.and_then(toml::Value::as_str) {
+        Some(name) => Ok(name.to_string()),
+        None => Err(wrong(
+            &"it names no service, no database and no change of schema",
+        )),
+    }
 }
 
 /// Performs the command.

@@ -188,7 +188,7 @@ fn both_go_forth_and_come_back_by_one_command_while_clients_go_on() {
         "{said}"
     );
     both.are("2", "18");
-    let status = example.done(&["status", "greeter"]);
+    let status = example.done(&["status", "both.toml"]);
     println!("{status}");
     assert!(
         status.contains("back     both to old, for 59 min more")

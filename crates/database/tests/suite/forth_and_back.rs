@@ -6,7 +6,7 @@ use everopen_database::run::Side;
 use everopen_rollout::journal::Outcome;
 
 use crate::place::Place;
-use crate::servers::{Load, sql_at, until};
+use crate::servers::{Load, middle, sql_at, until};
 
 /// What clients may be held for at most.
 const HELD_MAX_MS: f64 = 250.0;
@@ -259,4 +259,37 @@ fn clients_of_two_poolers_go_over_together() {
     assert_eq!(orders(&place), transactions);
     let version = "SELECT current_setting('server_version_num')::int / 10000";
     assert_eq!(sql_at(second.port, "shop", version), "18");
+}
+
+#[test]
+fn a_version_in_between_comes_and_goes_and_what_was_counted_is_kept() {
+    let place = Place::to(&middle());
+    let load = Load::start(&place, 20);
+    until("clients write", || orders(&place) > 100);
+    assert_eq!(place.apply(&place.file("")).outcome, Outcome::New);
+    assert_eq!(place.version(), "17");
+    let proof = place.proof();
+    let tables = proof["tables"].as_array().expect("tables");
+    let accounts = tables
+        .iter()
+        .find(|table| table["name"] == "public.pgbench_accounts");
+    let accounts = accounts.expect("it is one of them");
+    assert_eq!(accounts["is_equal"], true);
+    let parts = accounts["parts"][0].as_array().expect("parts");
+    let rows = parts
+        .iter()
+        .map(|part| part["rows"].as_u64().expect("a count"));
+    assert_eq!((parts.len(), rows.sum::<u64>()), (16, 200_000));
+    let places = [0, 1].map(|at| {
+        proof["sides"][at]["lsn"]
+            .as_str()
+            .unwrap_or_default()
+            .contains('/')
+    });
+    assert_eq!(places, [true, true], "{}", proof["sides"]);
+    assert_eq!(place.turn_back().outcome, Outcome::New);
+    let done = load.end_without_failure();
+    assert_eq!(orders(&place), done);
+    place.finish();
+    assert_eq!(place.left(), "");
 }

@@ -11,7 +11,7 @@ use everopen_database::run::{self, Ended, Fault, Site};
 use everopen_rollout::execute::By;
 use everopen_rollout::journal::{Entry, Line};
 
-use crate::servers::{Bouncer, OLD, Postgres, SmallDisk, good, is_root, new, sql_at};
+use crate::servers::{Bouncer, OLD, Postgres, SmallDisk, forget, good, is_root, key, new, sql_at};
 
 /// Tests share the machine; one that measures for how long clients are held has it for itself.
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -43,17 +43,23 @@ impl Place {
     pub fn alone() -> Self {
         let share = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a folder");
-        Self::of(folder, "green", 2, Share::All(share))
+        Self::of(folder, ("green", &new()), 2, Share::All(share))
     }
 
     fn share() -> Share {
         Share::Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// With a green whose programs are there.
+    pub fn to(green: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::of(folder, ("green", green), 2, Self::share())
+    }
+
     /// With so many hundred thousand accounts, somewhere.
     pub fn within(parent: &Path, scale: u32) -> Self {
         let folder = tempfile::tempdir_in(parent).expect("a folder");
-        Self::of(folder, "green", scale, Self::share())
+        Self::of(folder, ("green", &new()), scale, Self::share())
     }
 
     /// With a green whose disk, the folder `small`, has room for little more than itself; not where one may
@@ -70,42 +76,29 @@ impl Place {
         if !mounted.is_ok_and(|status| status.success()) {
             return None;
         }
-        let mut place = Self::of(folder, "small/green", 2, Self::share());
+        let mut place = Self::of(folder, ("small/green", &new()), 2, Self::share());
         place.small = Some(SmallDisk(small));
         Some(place)
     }
 
-    fn of(folder: tempfile::TempDir, green: &str, scale: u32, share: Share) -> Self {
+    fn of(folder: tempfile::TempDir, green: (&str, &Path), scale: u32, share: Share) -> Self {
         if is_root() {
             let open = fs::Permissions::from_mode(0o755);
             fs::set_permissions(folder.path(), open).expect("set");
             good(Command::new("chown").arg("postgres").arg(folder.path()));
         }
-        let blue = Postgres::start(Path::new(OLD), &folder.path().join("blue"));
-        let green = Postgres::start(&new(), &folder.path().join(green));
-        for server in [&blue, &green] {
-            sql_at(server.port, "postgres", "CREATE DATABASE shop");
+        let path = |name: &str| folder.path().join(name);
+        let name = format!("shop-{scale}-{:x}", key(SHOP));
+        let blue = Postgres::start(Path::new(OLD), &path("blue"), &name, |server| {
+            fill(server.port, scale);
+        });
+        if scale > 2 {
+            // A large one is for one test.
+            forget(Path::new(OLD), &name);
         }
-        let port = blue.port.to_string();
-        good(Command::new(format!("{OLD}/pgbench")).args([
-            "--initialize",
-            "--scale",
-            &scale.to_string(),
-            "--quiet",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--username",
-            "postgres",
-            "shop",
-        ]));
-        blue.sql(
-            "ALTER TABLE pgbench_history ADD COLUMN id bigserial PRIMARY KEY;
-             CREATE TABLE orders (id bigserial PRIMARY KEY, account int NOT NULL, price numeric(12,2), at timestamptz DEFAULT now(), note text);
-             CREATE INDEX ON orders (account);
-             CREATE VIEW dear AS SELECT * FROM orders WHERE price > 100;",
-        );
+        let green = Postgres::start(green.1, &path(green.0), "empty", |server| {
+            sql_at(server.port, "postgres", "CREATE DATABASE shop");
+        });
         let bouncer = Bouncer::start(folder.path(), "shop.ini", blue.port);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -262,6 +255,13 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         evidence(self.rollouts().last().expect("one"))
     }
 
+    /// What the last rollout counted in its proof.
+    pub fn proof(&self) -> serde_json::Value {
+        let last = self.rollouts().pop().expect("one");
+        let text = fs::read(last.join("proof.json")).expect("it is kept");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
     /// What the steps of all of them said.
     pub fn all_evidence(&self) -> Vec<String> {
         self.rollouts()
@@ -320,6 +320,25 @@ green = "host=127.0.0.1 port={green} dbname=shop"
         let sql = "SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL SELECT 'publication ' || pubname FROM pg_publication UNION ALL SELECT 'subscription ' || subname FROM pg_subscription UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'everopen'";
         format!("{}{}", self.blue.sql(sql), self.green.sql(sql))
     }
+}
+
+/// What it has beside pgbench's tables.
+const SHOP: &str = "ALTER TABLE pgbench_history ADD COLUMN id bigserial PRIMARY KEY;
+    CREATE TABLE orders (id bigserial PRIMARY KEY, account int NOT NULL, price numeric(12,2), at timestamptz DEFAULT now(), note text);
+    CREATE INDEX ON orders (account);
+    CREATE VIEW dear AS SELECT * FROM orders WHERE price > 100;";
+
+/// The database of a shop, with so many hundred thousand accounts.
+fn fill(port: u16, scale: u32) {
+    sql_at(port, "postgres", "CREATE DATABASE shop");
+    let (port_text, scale) = (port.to_string(), scale.to_string());
+    good(
+        Command::new(format!("{OLD}/pgbench"))
+            .args(["--initialize", "--scale", &scale, "--quiet"])
+            .args(["--host", "127.0.0.1", "--port", &port_text])
+            .args(["--username", "postgres", "shop"]),
+    );
+    sql_at(port, "shop", SHOP);
 }
 
 fn evidence(rollout: &Path) -> Vec<String> {

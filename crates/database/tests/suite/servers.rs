@@ -1,6 +1,7 @@
 //! Servers of a test, and clients of them. They run as a user who is not root, on loopback ports.
 
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -17,19 +18,41 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where Debian puts the server of a major version.
 pub const OLD: &str = "/usr/lib/postgresql/15/bin";
 
-/// Where `cargo xtask test` puts the newer one, which Debian does not have.
-pub fn new() -> PathBuf {
-    let folder = std::env::temp_dir().join("everopen-postgres-18.4.0-beta.17/native/bin");
+/// Where `cargo xtask test` puts the newer ones, which Debian does not have.
+fn brought(version: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("everopen-postgres-{version}/native/bin"));
     assert!(
         folder.join("postgres").exists(),
-        "PostgreSQL 18 is not in {}: `cargo xtask test` installs it",
+        "PostgreSQL {version} is not in {}: `cargo xtask test` installs it",
         folder.display()
     );
     folder
 }
 
+/// PostgreSQL 18.
+pub fn new() -> PathBuf {
+    brought("18.4.0-beta.17")
+}
+
+/// PostgreSQL 17.
+pub fn middle() -> PathBuf {
+    brought("17.10.0-beta.17")
+}
+
 pub fn is_root() -> bool {
     rustix::process::getuid().is_root()
+}
+
+/// Whether this is the long suite (`cargo xtask test --long`).
+pub fn is_long() -> bool {
+    std::env::var_os("EVEROPEN_LONG").is_some()
+}
+
+/// All of them in the long suite, else those at these places.
+pub fn some<T>(all: impl IntoIterator<Item = T>, few: &[usize]) -> Vec<T> {
+    let all = all.into_iter().enumerate();
+    let wanted = all.filter(|(at, _)| is_long() || few.contains(at));
+    wanted.map(|(_, one)| one).collect()
 }
 
 /// A program as the user for whom servers run: they refuse to be root.
@@ -103,31 +126,86 @@ fn ready(port: u16) {
     });
 }
 
+fn append(data: &Path, settings: &str) {
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.conf"))
+        .expect("settings");
+    file.write_all(settings.as_bytes()).expect("written");
+}
+
+const SETTINGS: &str = "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nwal_level = logical\nmax_wal_senders = 20\nmax_replication_slots = 20\nshared_buffers = 64MB\nlogging_collector = off\nfsync = on\n";
+
+/// A number for a text, so that what was made by another text is not taken for what this one makes.
+pub fn key(text: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Where the template of a name is.
+fn place_of(bin: &Path, name: &str) -> PathBuf {
+    let version = good(Command::new(bin.join("postgres")).arg("--version"));
+    let name = format!("{}-{:x}-{name}", version.trim(), key(SETTINGS));
+    let plain = |letter: char| match letter.is_ascii_alphanumeric() {
+        true => letter,
+        false => '-',
+    };
+    let name: String = name.chars().map(plain).collect();
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres");
+    fs::create_dir_all(&all).expect("a folder");
+    all.join(name)
+}
+
+/// Removes a template.
+pub fn forget(bin: &Path, name: &str) {
+    fs::remove_dir_all(place_of(bin, name)).expect("it was there");
+}
+
+/// The folder of a server that was made once and filled, for all tests of this build: to copy it is much quicker.
+fn template(bin: &Path, name: &str, fill: impl FnOnce(&Postgres)) -> PathBuf {
+    let there = place_of(bin, name);
+    let lock = fs::File::create(there.with_extension("lock")).expect("a lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locked");
+    if there.exists() {
+        return there;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    if is_root() {
+        good(Command::new("chown").arg("postgres").arg(folder.path()));
+    }
+    let data = folder.path().join("data");
+    good(
+        program(bin.join("initdb"))
+            .args(["--username", "postgres", "--auth", "trust"])
+            .args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"])
+            .arg("--pgdata")
+            .arg(&data),
+    );
+    append(&data, SETTINGS);
+    let mut server = Postgres::at(bin, &data);
+    fill(&server);
+    // With all that it holds on the disk.
+    server.end("-INT");
+    let part = there.with_extension("part");
+    let _ = fs::remove_dir_all(&part);
+    good(Command::new("cp").arg("-a").args([&data, &part]));
+    fs::rename(&part, &there).expect("there is none yet");
+    there
+}
+
 impl Postgres {
-    pub fn start(bin: &Path, data: &Path) -> Self {
+    /// One as it is when it has been made and filled, under this name, by any test of this build.
+    pub fn start(bin: &Path, data: &Path, name: &str, fill: impl FnOnce(&Self)) -> Self {
+        let template = template(bin, name, fill);
+        good(Command::new("cp").arg("-a").args([&template, data]));
+        Self::at(bin, data)
+    }
+
+    fn at(bin: &Path, data: &Path) -> Self {
         let port = free_address().port();
-        let path = data.display().to_string();
-        good(program(bin.join("initdb")).args([
-            "--pgdata",
-            &path,
-            "--username",
-            "postgres",
-            "--auth",
-            "trust",
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C.UTF-8",
-            "--no-sync",
-        ]));
-        let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nwal_level = logical\nmax_wal_senders = 20\nmax_replication_slots = 20\nshared_buffers = 64MB\nlogging_collector = off\nfsync = on\n"
-        );
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .open(data.join("postgresql.conf"))
-            .expect("settings");
-        file.write_all(settings.as_bytes()).expect("written");
+        // The last line is the one that counts.
+        append(data, &format!("port = {port}\n"));
         let process = run(bin, data);
         ready(port);
         Self {
@@ -151,21 +229,7 @@ impl Postgres {
                 .args(["--checkpoint", "fast", "--write-recovery-conf"])
                 .args(["--dbname", &from, "--pgdata", &data.display().to_string()]),
         );
-        let port = free_address().port();
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .open(data.join("postgresql.conf"))
-            .expect("settings");
-        // The last line is the one that counts.
-        writeln!(file, "port = {port}").expect("written");
-        let process = run(&self.bin, data);
-        ready(port);
-        Self {
-            port,
-            process,
-            bin: self.bin.clone(),
-            data: data.to_path_buf(),
-        }
+        Self::at(&self.bin, data)
     }
 
     /// It is gone at once, with all its processes; it can be started again.
