@@ -127,11 +127,14 @@ enum What {
         #[arg(value_parser = named)]
         service: String,
     },
-    /// End the way back of a database: what serves, serves alone
+    /// End the way back: what serves, serves alone
     Finish {
-        /// The database, or the service whose plan it is a part of, or a file
+        /// The service or the database, or a file that names it
         #[arg(value_parser = named)]
         name: String,
+        /// Only if this version of the service is the one that is kept
+        #[arg(long, value_name = "VERSION")]
+        only: Option<String>,
     },
     /// Wait beside a controller that holds clients of a database, and act if it dies
     #[command(hide = true)]
@@ -230,7 +233,9 @@ pub fn run(args: &Arguments) -> Result<()> {
             let mut tell = |line: &Line| tell(line, count);
             end(&runtime.block_on(execute::apply(&site, plan, &mut tell))?)
         }
-        What::GameDay { file } if database::is_one(file) => database::game_day(&runtime, file),
+        What::GameDay { file } if database::is_one(file) && !both::is_one(file) => {
+            database::game_day(&runtime, file)
+        }
         What::GameDay { file } => {
             let file = File::read(file)?;
             if file.database.is_some() {
@@ -285,11 +290,18 @@ pub fn run(args: &Arguments) -> Result<()> {
             both::is_free(root, service, args.alone)?;
             database::resume(&runtime, root, service, &by)
         }
-        What::Finish { name } => match both::known(root, name)?.filter(|_| !args.alone) {
+        What::Finish { name, only } => match both::known(root, name)?.filter(|_| !args.alone) {
             Some(known) => both::finish(&runtime, &site, &known, &by),
-            None => {
+            None if database::knows(root, name)? => {
                 both::is_free(root, name, args.alone)?;
                 database::finish(&runtime, root, name, &by)
+            }
+            None => {
+                both::is_free(root, name, args.alone)?;
+                let mut tell = |line: &Line| tell(line, 0);
+                let finish = execute::finish(&site, name, only.as_deref(), &mut tell);
+                say!("{}", runtime.block_on(finish)?);
+                Ok(())
             }
         },
         What::Guard { database } => database::watch_over(&runtime, root, database, &by),

@@ -2,11 +2,19 @@
 //! of both that go on, and controllers that are killed.
 
 mod greeter;
-#[allow(dead_code, reason = "shared with the tests of databases")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the tests of databases"
+)]
 #[path = "../../database/tests/suite/place.rs"]
 mod place;
-#[allow(dead_code, reason = "shared with the tests of databases")]
-#[path = "../../database/tests/suite/servers.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the tests of databases"
+)]
+#[path = "../../database/tests/suite/servers/mod.rs"]
 mod servers;
 
 use std::io::{BufRead, BufReader, Write};

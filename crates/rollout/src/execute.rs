@@ -378,6 +378,50 @@ pub async fn rollback(
     controller.end(Outcome::Back, None)
 }
 
+/// Ends the version that is kept to go back to, or forth again; only if it is this one, if one is named.
+///
+/// # Errors
+/// None is kept, it is another one, a rollout is under way, or it can't be ended.
+pub async fn finish(
+    site: &Site<'_>,
+    service: &str,
+    only: Option<&str>,
+    tell: &mut dyn FnMut(&Line),
+) -> Result<String, Fault> {
+    let folder = io_fault(
+        "open the service's folder",
+        Folder::open(site.root, service),
+    )?;
+    let state = io_fault("read the service's state", folder.state())?;
+    if let Some(id) = &state.under_way {
+        return Err(Fault::Refused(format!("rollout {id} is under way")));
+    }
+    let kept = state.back.as_ref().and_then(|(group, _)| {
+        let running = state.groups.get(group)?;
+        Some((group.clone(), running.clone()))
+    });
+    let (group, running) =
+        kept.ok_or_else(|| Fault::Refused(format!("nothing of {service} is kept")))?;
+    let version = running.version.as_str();
+    if let Some(only) = only.filter(|only| *only != version) {
+        return Err(Fault::Refused(format!(
+            "version {version} is kept in {group}, not {only}"
+        )));
+    }
+    let path = folder.rollout(&running.rollout);
+    let text = io_fault("read the plan", std::fs::read(path.join("plan.json")))?;
+    let plan: Plan = io_fault(
+        "read the plan",
+        serde_json::from_slice(&text).map_err(Into::into),
+    )?;
+    let mut controller = Controller::open(folder, path, plan, site, tell)?;
+    controller.note(Entry::Undoing {
+        text: format!("version {version}, kept in {group}, is ended"),
+    })?;
+    let ended = controller.retire().await.map_err(Fault::Refused)?;
+    Ok(format!("version {version} in {group}: {ended}"))
+}
+
 pub use crate::process::marking;
 
 /// Ends all processes that a rollout started, whichever state it is in. How many there were.

@@ -49,7 +49,8 @@ impl Controller<'_> {
         }
     }
 
-    async fn retire(&mut self) -> Result<String, String> {
+    /// Ends what an earlier rollout kept in the group of this one.
+    pub(crate) async fn retire(&mut self) -> Result<String, String> {
         let to = self.plan.to.clone();
         let text = |error: io::Error| error.to_string();
         self.order("PUT", "weights", &json!({ to.as_str(): 0 }))

@@ -1,8 +1,8 @@
 //! Clients of a game day: each writes a numbered row of its own in every transaction, so that it can be said of
 //! each row that was acknowledged whether it is there.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ struct Counts {
     refused: AtomicU64,
     failed: AtomicU64,
     longest_us: AtomicU64,
+    last_failure: Mutex<Option<String>>,
 }
 
 /// Clients that go on until they are ended.
@@ -34,6 +35,7 @@ pub(super) struct Outcome {
     /// By the fence, with SQLSTATE 25006.
     pub refused: u64,
     pub failed: u64,
+    pub last_failure: Option<String>,
     /// From when a transaction was to begin.
     pub longest: Duration,
 }
@@ -80,6 +82,12 @@ impl Load {
             done: count(&self.counts.done),
             refused: count(&self.counts.refused),
             failed: count(&self.counts.failed),
+            last_failure: self
+                .counts
+                .last_failure
+                .lock()
+                .ok()
+                .and_then(|mut last| last.take()),
             longest: Duration::from_micros(count(&self.counts.longest_us)),
         }
     }
@@ -94,27 +102,27 @@ async fn go_on(
     counts: &Counts,
 ) -> Vec<i64> {
     let mut acknowledged = Vec::new();
-    let mut connection = None;
+    let mut connection = Err("it has not been tried".to_string());
     let mut intended = Instant::now();
     for number in 0.. {
         tokio::time::sleep_until(intended.into()).await;
         if stop.load(SeqCst) {
             break;
         }
-        if connection.is_none() {
+        if connection.is_err() {
             connection = match Dsn::parse(dsn) {
-                Ok(dsn) => connect(&dsn, "a pooler").await.ok(),
-                Err(_) => None,
+                Ok(dsn) => connect(&dsn, "a pooler").await,
+                Err(error) => Err(error),
             };
         }
         let done = match &connection {
-            Some(session) => {
+            Ok(session) => {
                 let text = format!(
                     "BEGIN; {sql}; INSERT INTO public.everopen_game_day VALUES ({client}, {number}); COMMIT"
                 );
                 query(session, &text).await
             }
-            None => Err("no connection".into()),
+            Err(error) => Err(error.clone()),
         };
         let took = intended.elapsed();
         match done {
@@ -126,16 +134,18 @@ async fn go_on(
             }
             Err(error) if error.contains("(25006)") => {
                 counts.refused.fetch_add(1, SeqCst);
-                if let Some(session) = &connection
-                    && query(session, "ROLLBACK").await.is_err()
+                if let Ok(session) = &connection
+                    && let Err(error) = query(session, "ROLLBACK").await
                 {
-                    connection = None;
+                    connection = Err(error);
                 }
             }
             Err(error) => {
-                tracing::debug!(client, error, "a transaction failed");
                 counts.failed.fetch_add(1, SeqCst);
-                connection = None;
+                if let Ok(mut last) = counts.last_failure.lock() {
+                    *last = Some(error.clone());
+                }
+                connection = Err(error);
             }
         }
         // One that waited is late for its next ones; they are not made up for.

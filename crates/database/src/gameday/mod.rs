@@ -105,6 +105,8 @@ pub struct Seen {
     pub held: Option<String>,
     /// Transactions of clients that were done, refused with 25006, and failed.
     pub transactions: [u64; 3],
+    /// What the last of those met that failed.
+    pub last_failure: Option<String>,
     /// The longest that a client waited for one that was done.
     pub longest: Duration,
     /// What is not as it must be; nothing if all is well.
@@ -191,6 +193,7 @@ impl Day {
             ended,
             held,
             transactions: [load.done, load.refused, load.failed],
+            last_failure: load.last_failure,
             longest: load.longest,
             wrong,
         })

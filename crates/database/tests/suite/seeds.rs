@@ -1,8 +1,6 @@
 //! Green begins as a clone of blue, made while clients write, and follows from where the clone ends.
 
 use std::fs;
-use std::io::Write;
-use std::process::{Child, Command, Stdio};
 
 use everopen_database::file::File;
 use everopen_database::run::{self, Side};
@@ -10,7 +8,7 @@ use everopen_rollout::journal::{Entry, Line, Outcome};
 
 use crate::made::{Clone, is_new, stop};
 use crate::place::Place;
-use crate::servers::{Load, SharingDisk, is_long, some, sql_at, until};
+use crate::servers::{Load, Session, SharingDisk, is_long, some, sql_at, until};
 
 const CHANGE: &str = "ALTER TABLE orders ADD COLUMN mark int NOT NULL DEFAULT 7;
     CREATE INDEX ON orders (price);";
@@ -32,37 +30,18 @@ fn changes(at: &Clone, sql: &str) {
 }
 
 /// A session with a transaction that stays open.
-struct Open(Child);
-
-impl Open {
-    fn begin(port: u16, sql: &str) -> Self {
-        let mut session = Command::new("psql")
-            .args(["--no-psqlrc", "--quiet", "--host", "127.0.0.1"])
-            .args(["--port", &port.to_string(), "--username", "postgres"])
-            .args(["--dbname", "shop"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("psql is installed");
-        let input = session.stdin.as_mut().expect("an input");
-        let text = format!("SET application_name = 'open';\nBEGIN;\n{sql};\n");
-        input.write_all(text.as_bytes()).expect("sent");
-        until("its transaction is open", || {
-            sql_at(
-                port,
-                "shop",
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'open' AND state = 'idle in transaction' AND query LIKE 'INSERT%'",
-            ) == "1"
-        });
-        Self(session)
-    }
-
-    fn commit(mut self) {
-        let mut input = self.0.stdin.take().expect("an input");
-        input.write_all(b"COMMIT;\n").expect("sent");
-        drop(input);
-        assert!(self.0.wait().expect("it ends").success());
-    }
+fn open(port: u16, sql: &str) -> Session {
+    let mut session = Session::open(port, "open");
+    session.tell("BEGIN");
+    session.tell(sql);
+    until("its transaction is open", || {
+        sql_at(
+            port,
+            "shop",
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'open' AND state = 'idle in transaction' AND query LIKE 'INSERT%'",
+        ) == "1"
+    });
+    session
 }
 
 /// Forth under load, with a transaction that is open while the clone is made, and back.
@@ -72,19 +51,19 @@ fn there_and_back(at: &Clone, file: &File, seconds: u32) -> Vec<String> {
     until("clients write", || {
         place.blue.sql("SELECT count(*) > 50 FROM orders") == "t"
     });
-    let mut open = None;
+    let mut begun = None;
     let port = place.blue.port;
     let ended = place.carry(async |site| {
         let mut tell = |line: &Line| match &line.entry {
             Entry::Begun { text, .. } if text.contains("make green") => {
-                open = Some(Open::begin(
+                begun = Some(open(
                     port,
                     "INSERT INTO orders (account, note) VALUES (1, 'open')",
                 ));
             }
             Entry::Begun { text, .. } if text.contains("follow what") => {
-                if let Some(open) = open.take() {
-                    open.commit();
+                if let Some(session) = begun.take() {
+                    session.end("COMMIT");
                 }
             }
             _ => {}

@@ -1,45 +1,20 @@
 //! A server dies while rows are copied: clients stay where they are, and nothing is left behind.
 
-use std::io::Write;
-use std::process::{Child, Command, Stdio};
-
 use everopen_database::run::{self, Ended, Fault, Side};
 use everopen_rollout::journal::{Entry, Line, Outcome};
 
 use crate::place::Place;
-use crate::servers::{Load, some, until};
+use crate::servers::{Load, Session, some, until};
 
 const COPYING: &str =
     "SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name LIKE 'pg\\_%\\_sync\\_%'";
 
 /// Keeps a table on green from being written until it ends, so that its copy is under way. It is one that
 /// clients don't write: a row of theirs may come before copies are begun, and then waits in the way of all.
-struct Locked(Child);
-
-impl Locked {
-    fn on(port: u16) -> Self {
-        let mut session = Command::new("psql")
-            .args(["--no-psqlrc", "--quiet", "--host", "127.0.0.1"])
-            .args(["--port", &port.to_string(), "--username", "postgres"])
-            .args(["--dbname", "shop"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("psql is installed");
-        // It stays as long as nobody closes its input.
-        let input = session.stdin.as_mut().expect("an input");
-        let sql = b"BEGIN; LOCK TABLE pgbench_tellers IN SHARE MODE;\n";
-        input.write_all(sql).expect("sent");
-        Self(session)
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn locked(port: u16) -> Session {
+    let mut session = Session::open(port, "locks");
+    session.tell("BEGIN; LOCK TABLE pgbench_tellers IN SHARE MODE");
+    session
 }
 
 /// Applies, and does something as soon as the copy of a table hangs.
@@ -51,7 +26,7 @@ fn apply_and_then(place: &Place, then: impl Fn() + Sync) -> Result<Ended, Fault>
         place.carry(async |site| {
             let mut tell = |line: &Line| {
                 if matches!(&line.entry, Entry::Begun { text, .. } if text.contains("copy all")) {
-                    locked = Some(Locked::on(place.green.port));
+                    locked = Some(locked(place.green.port));
                     until("green's table is locked", || {
                         place.green.sql("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'pgbench_tellers'::regclass") == "t"
                     });

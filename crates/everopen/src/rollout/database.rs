@@ -131,7 +131,7 @@ pub fn game_day(runtime: &Runtime, file: &Path) -> Result<()> {
     ended.map_err(anyhow::Error::msg)?;
     say!();
     say!(
-        "{:<72}{:<8}{:>9}{:>8}{:>9}{:>8}{:>12}  as it must",
+        "{:<80}{:<8}{:>9}{:>8}{:>9}{:>8}{:>12}  as it must",
         "fault",
         "serves",
         "held",
@@ -143,7 +143,7 @@ pub fn game_day(runtime: &Runtime, file: &Path) -> Result<()> {
     for seen in &all {
         let [done, refused, failed] = seen.transactions;
         say!(
-            "{:<72}{:<8}{:>9}{done:>8}{refused:>9}{failed:>8}{:>9} ms  {}",
+            "{:<80}{:<8}{:>9}{done:>8}{refused:>9}{failed:>8}{:>9} ms  {}",
             seen.fault.to_string(),
             seen.ended.serving.name(),
             seen.held.as_deref().unwrap_or("-"),
@@ -153,6 +153,9 @@ pub fn game_day(runtime: &Runtime, file: &Path) -> Result<()> {
                 false => format!("NO: {}", seen.wrong.join("; ")),
             }
         );
+        if let Some(failure) = &seen.last_failure {
+            say!("    the last that failed: {failure}");
+        }
     }
     let failures = all.iter().filter(|seen| !seen.wrong.is_empty()).count();
     match failures {

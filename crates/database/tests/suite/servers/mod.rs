@@ -1,5 +1,13 @@
 //! Servers of a test, and clients of them. They run as a user who is not root, on loopback ports.
 
+mod disks;
+mod load;
+mod session;
+
+pub use disks::{SharingDisk, SmallDisk};
+pub use load::Load;
+pub use session::Session;
+
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::Write;
@@ -10,8 +18,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use everopen_testkit::free_address;
-
-use crate::place::Place;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -362,148 +368,5 @@ impl Drop for Bouncer {
         let pid = process.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         let _ = process.wait();
-    }
-}
-
-/// A disk that is soon full.
-pub struct SmallDisk(pub PathBuf);
-
-impl SmallDisk {
-    /// Not a line more of the journal fits, though the beginning of one does.
-    pub fn fill(&self) {
-        // As much as there is room for.
-        let _ = fs::write(self.0.join("filling"), vec![0; 1 << 20]);
-        let rollouts = everopen_rollout::state::Folder::rollouts(&self.0, "shop");
-        let path = rollouts
-            .expect("some")
-            .pop()
-            .expect("one")
-            .join("journal.jsonl");
-        let mut journal = fs::OpenOptions::new()
-            .append(true)
-            .open(path)
-            .expect("a journal");
-        // The last page of the file still has room; spaces before a line mean nothing.
-        let page = 4096 - journal.metadata().expect("its size").len() as usize % 4096;
-        journal
-            .write_all(&vec![b' '; page.saturating_sub(20)])
-            .expect("there is room");
-    }
-
-    pub fn empty(&self) {
-        fs::remove_file(self.0.join("filling")).expect("it was filled");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-/// A file system that shares blocks.
-pub struct SharingDisk {
-    pub path: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl SharingDisk {
-    /// Not where one may not mount.
-    pub fn new() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (image, path) = (folder.path().join("image"), folder.path().join("disk"));
-        let file = fs::File::create(&image).expect("made");
-        // It takes what is written to it.
-        file.set_len(8 << 30).expect("there is room");
-        fs::create_dir(&path).expect("made");
-        good(
-            Command::new("/usr/sbin/mkfs.xfs")
-                .args(["-q", "-m", "reflink=1"])
-                .arg(&image),
-        );
-        let mounted = Command::new("mount")
-            .args(["-o", "loop"])
-            .args([&image, &path])
-            .stderr(Stdio::null())
-            .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then_some(Self {
-                path,
-                _folder: folder,
-            })
-    }
-}
-
-impl Drop for SharingDisk {
-    fn drop(&mut self) {
-        // Servers on it are stopped by now; the folder below must not be removed with a disk in it.
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.path)
-            .status();
-    }
-}
-
-/// What a transaction of the load does.
-const WRITES: &str = "\\set aid random(1, 200000)
-\\set delta random(-5000, 5000)
-BEGIN;
-UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
-SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
-INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (1, 1, :aid, :delta, CURRENT_TIMESTAMP);
-INSERT INTO orders (account, price, note) VALUES (:aid, :delta / 100.0, 'of ' || :aid);
-END;
-";
-
-/// pgbench through a pooler: eight clients, two hundred transactions a second.
-pub struct Load(Child);
-
-impl Load {
-    /// Each transaction makes an order.
-    pub fn start(place: &Place, seconds: u32) -> Self {
-        Self::start_at(place, place.pooler, seconds)
-    }
-
-    pub fn start_at(place: &Place, port: u16, seconds: u32) -> Self {
-        let script = place.path("load.sql");
-        fs::write(&script, WRITES).expect("written");
-        let (port, seconds) = (port.to_string(), seconds.to_string());
-        let child = Command::new(format!("{OLD}/pgbench"))
-            .args(["--host", "127.0.0.1", "--port", &port])
-            .args(["--username", "postgres", "--no-vacuum"])
-            .args(["--client", "8", "--jobs", "2", "--rate", "200"])
-            .args(["--time", &seconds, "--protocol", "simple", "--file"])
-            .arg(&script)
-            .arg("shop")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        Self(child.expect("pgbench starts"))
-    }
-
-    /// Transactions that were committed; none may have failed.
-    #[track_caller]
-    pub fn end_without_failure(self) -> u64 {
-        let output = self.0.wait_with_output().expect("it ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success() && !errors.contains("abort"),
-            "{text}{errors}"
-        );
-        assert!(
-            text.contains("number of failed transactions: 0 "),
-            "{text}{errors}"
-        );
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("number of transactions actually processed"));
-        let count = line.and_then(|line| line.rsplit(' ').next()?.split('/').next()?.parse().ok());
-        count.expect("a count")
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.0.try_wait().expect("it can be asked").is_none()
     }
 }
