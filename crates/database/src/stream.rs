@@ -8,6 +8,8 @@ use crate::server::{Server, literal};
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a server may take to connect with the other one.
 const SUBSCRIBE: Duration = Duration::from_secs(30);
+/// How long workers may be told to leave a subscription alone.
+const ALONE: Duration = Duration::from_secs(60);
 /// How long a slot may stay in use after who used it has gone.
 const RELEASE: Duration = Duration::from_secs(20);
 
@@ -275,19 +277,34 @@ async fn begin_where_noted(to: &Server, from: &Server) -> Result<(), String> {
     to.run(&format!("ALTER SUBSCRIPTION {name} ENABLE")).await
 }
 
+/// Workers of subscriptions in a database, by all names that they have had.
+const WORKERS: &str =
+    "datname = current_database() AND backend_type LIKE 'logical replication %worker'";
+
 /// Changes a subscription. A worker that copies a table has a lock on it, for ever if the network is cut in the
 /// middle: workers are told to leave then.
 async fn alone(to: &Server, sql: &str) -> Result<(), String> {
     let name = to.side.stream();
-    let deadline = Instant::now() + RELEASE;
+    let began = Instant::now();
     to.run("SET lock_timeout = 1000").await?;
     let done = loop {
         match to.run(sql).await {
-            Err(error) if error.contains("55P03") && Instant::now() < deadline => {
-                to.run(&format!(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_subscription WHERE subname = '{name}' AND pid IS NOT NULL"
-                ))
-                .await?;
+            Err(error) if error.contains("55P03") && began.elapsed() < ALONE => {
+                let workers = match began.elapsed() < RELEASE {
+                    true => {
+                        format!("pg_stat_subscription WHERE subname = '{name}' AND pid IS NOT NULL")
+                    }
+                    // Those that have not said yet for which subscription they are, too; others begin again.
+                    false => format!("pg_stat_activity WHERE {WORKERS}"),
+                };
+                to.run(&format!("SELECT pg_terminate_backend(pid) FROM {workers}"))
+                    .await?;
+            }
+            Err(error) if error.contains("55P03") => {
+                let workers = to
+                    .column(&format!("SELECT backend_type || ' ' || pid || ' waits for ' || coalesce(wait_event, 'nothing') FROM pg_stat_activity WHERE {WORKERS}"))
+                    .await?;
+                break Err(format!("{error}; at work are: {}", workers.join(", ")));
             }
             done => break done,
         }

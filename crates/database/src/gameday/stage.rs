@@ -82,6 +82,7 @@ impl Stage {
             for at in 0..self.file.database.poolers.len() {
                 self.write_pooler(at)?;
                 self.start_pooler(at)?;
+                self.wait_for_pooler(at).await?;
             }
             Ok(())
         };
@@ -362,6 +363,18 @@ impl Stage {
         self.run(&["rm", "-f", &self.path(&format!("pooler-{at}.pid"))])?;
         let program = self.day.pgbouncer.clone();
         self.run(&[&program, "--daemon", "--quiet", &settings])
+    }
+
+    /// Its program is gone into the background before anybody can connect.
+    async fn wait_for_pooler(&self, at: usize) -> Result<(), String> {
+        let began = Instant::now();
+        loop {
+            match self.serving(at).await {
+                Err(error) if began.elapsed() > PATIENCE => return Err(error),
+                Err(_) => tokio::time::sleep(LOOK).await,
+                Ok(_) => return Ok(()),
+            }
+        }
     }
 
     pub fn kill_pooler(&self, at: usize) -> Result<(), String> {

@@ -57,6 +57,15 @@ pub(super) async fn look(
         &blue.column(spaces).await?,
         "Clone by `command`, which gives them other folders",
     );
+    let standbys = blue.value(&setting("synchronous_standby_names")).await?;
+    let is_set = |line: &String| line.trim_start().starts_with("synchronous_standby_names");
+    if !standbys.is_empty() && !clone.settings.iter().any(is_set) {
+        findings.add(
+            true,
+            format!("blue waits for standbys ({standbys}): a clone would, too, and has none"),
+            "Add a line to `settings`: \"synchronous_standby_names = ''\"; set it on green when it has standbys of its own",
+        );
+    }
     let data = blue.value(&setting("data_directory")).await?;
     let configuration = blue.value(&setting("config_file")).await?;
     if !Path::new(&configuration).starts_with(&data) {

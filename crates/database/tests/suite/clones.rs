@@ -305,6 +305,17 @@ fn what_stands_in_the_way_is_named() {
     let at = Clone::new();
     fs::create_dir(&at.data).expect("made");
     at.place.blue.sql("CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' PUBLICATION none WITH (connect = false)");
+    // It goes on to write itself.
+    for setting in [
+        "ALTER SYSTEM SET synchronous_commit = 'local'",
+        "ALTER SYSTEM SET synchronous_standby_names = 'elsewhere'",
+        "SELECT pg_reload_conf()",
+    ] {
+        at.place.blue.sql(setting);
+    }
+    until("it is told", || {
+        at.place.blue.sql("SHOW synchronous_standby_names") == "elsewhere"
+    });
     let blue = at.place.path("blue").display().to_string();
     let file = at.file("how = \"base_backup\"", "");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -320,7 +331,9 @@ fn what_stands_in_the_way_is_named() {
     };
     let told = found(&file);
     assert!(
-        told.contains("subscriptions of blue") && told.contains("is there already"),
+        told.contains("subscriptions of blue")
+            && told.contains("is there already")
+            && told.contains("blue waits for standbys (elsewhere)"),
         "{told}"
     );
     let ended = at.place.apply(&file);

@@ -21,7 +21,7 @@ fn orders(place: &Place) -> u64 {
 #[test]
 fn a_major_version_comes_and_goes_and_no_transaction_fails() {
     let place = Place::alone();
-    let mut load = Load::start(&place, 90);
+    let mut load = Load::start(&place, 60);
     until("clients write", || orders(&place) > 100);
     let ended = place.apply(&place.file(""));
     assert_eq!(

@@ -12,6 +12,7 @@ use everopen_rollout::journal::{Entry, Line, Outcome};
 use crate::network::Network;
 use crate::place::Place;
 use crate::servers::{Load, until};
+use crate::servers_gone::{COPYING, locked};
 
 /// With a network from green to blue.
 fn file(place: &Place, network: &Network, more: &str) -> everopen_database::file::File {
@@ -99,14 +100,12 @@ fn a_network_that_stays_cut_takes_it_back() {
             &file(&place, &network, "copy_ms = 8000"),
             COPY,
             || {
+                // So that the copy is not over before.
+                let lock = locked(&place);
                 scope.spawn(|| {
-                    until("green is connected", || {
-                        place
-                            .blue
-                            .sql("SELECT count(*) > 0 FROM pg_stat_replication")
-                            == "t"
-                    });
+                    until("a table is copied", || place.blue.sql(COPYING) == "t");
                     network.cut();
+                    drop(lock);
                 });
             },
         )

@@ -6,14 +6,17 @@ use everopen_rollout::journal::{Entry, Line, Outcome};
 use crate::place::Place;
 use crate::servers::{Load, Session, some, until};
 
-const COPYING: &str =
+pub const COPYING: &str =
     "SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name LIKE 'pg\\_%\\_sync\\_%'";
 
 /// Keeps a table on green from being written until it ends, so that its copy is under way. It is one that
 /// clients don't write: a row of theirs may come before copies are begun, and then waits in the way of all.
-fn locked(port: u16) -> Session {
-    let mut session = Session::open(port, "locks");
+pub fn locked(place: &Place) -> Session {
+    let mut session = Session::open(place.green.port, "locks");
     session.tell("BEGIN; LOCK TABLE pgbench_tellers IN SHARE MODE");
+    until("green's table is locked", || {
+        place.green.sql("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'pgbench_tellers'::regclass") == "t"
+    });
     session
 }
 
@@ -22,14 +25,11 @@ fn apply_and_then(place: &Place, then: impl Fn() + Sync) -> Result<Ended, Fault>
     // A test that goes wrong ends, too.
     let file = place.file("copy_ms = 120000");
     std::thread::scope(|scope| {
-        let mut locked = None;
+        let mut lock = None;
         place.carry(async |site| {
             let mut tell = |line: &Line| {
                 if matches!(&line.entry, Entry::Begun { text, .. } if text.contains("copy all")) {
-                    locked = Some(locked(place.green.port));
-                    until("green's table is locked", || {
-                        place.green.sql("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'ShareLock' AND relation = 'pgbench_tellers'::regclass") == "t"
-                    });
+                    lock = Some(locked(place));
                     scope.spawn(|| {
                         until("a table is copied", || place.blue.sql(COPYING) == "t");
                         then();
