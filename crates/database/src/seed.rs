@@ -3,7 +3,7 @@
 //! Blue's slot is older than the clone, so the slot has every transaction that is not in the clone, whole. What
 //! matters is where in blue's log the clone ends. A clone is therefore brought up by archive recovery, without
 //! an archive: when its log has ended it begins a timeline of its own, and writes down where it left blue's
-//! (PostgreSQL manual, 26.3.6). Transactions whose commit is before that place are in the clone, all others are
+//! (PostgreSQL manual, "Timelines"). Transactions whose commit is before that place are in the clone, all others are
 //! sent; those that were open there are rolled back in the clone and come over from their beginning.
 
 use std::time::{Duration, Instant};

@@ -179,14 +179,24 @@ impl Day {
             .await
             .map_err(|()| "clients can't write on the clone".to_string())?;
 
-        let ended = self.carry(fault, tell).await;
-        let mut wrong = Vec::new();
+        let mut wrong = vec![format!(
+            "the fault was not thrown in: no rollout came to {}",
+            fault.at
+        )];
+        let ended = self.carry(fault, &mut wrong, tell).await;
         if go_on(&load).await.is_err() {
             wrong.push("clients do not go on".into());
         }
         let held = self.held();
         let load = load.end().await;
         let ended = ended?;
+        if fault.whom == Whom::Nobody && (ended.serving != Side::Green || load.failed > 0) {
+            // What is seen of faults says nothing then.
+            let reason = ended.reason.as_deref().unwrap_or("clients failed");
+            wrong.push(format!(
+                "without a fault the plan does not go well: {reason}"
+            ));
+        }
         self.verify(&ended, &load.acknowledged, &mut wrong).await?;
         Ok(Seen {
             fault,
@@ -202,6 +212,7 @@ impl Day {
     async fn carry(
         &self,
         fault: Fault,
+        wrong: &mut Vec<String>,
         tell: &mut (dyn FnMut(&Line) + Send),
     ) -> Result<Ended, String> {
         let by = By {
@@ -222,10 +233,11 @@ impl Day {
                     .iter()
                     .position(|step| *step == fault.at);
                 if matches!(line.entry, Entry::Begun { step, .. } if Some(step) == at) {
+                    wrong.clear();
                     if fault.whom == Whom::Controller {
                         gone.notify_one();
                     } else if let Err(error) = block_in_place(|| self.throw(fault)) {
-                        tracing::error!(error, "the fault can't be thrown in");
+                        wrong.push(format!("the fault can't be thrown in: {error}"));
                     }
                 }
             };

@@ -154,3 +154,18 @@ fn what_is_lost_is_found() {
         all[0]
     );
 }
+
+#[test]
+fn a_plan_that_does_not_come_to_the_fault_is_not_well() {
+    let place = Place::new();
+    place.blue.sql("CREATE UNLOGGED TABLE loose (n int)");
+    let file = place.file(&section(""));
+    let all = play(&place, &file, &["none", "green dies at: hold"]);
+    let wrong = |at: usize| all[at].wrong.join(" ");
+    assert!(
+        wrong(0).contains("does not go well") && wrong(0).contains("unlogged tables"),
+        "{}",
+        wrong(0)
+    );
+    assert!(wrong(1).contains("was not thrown in"), "{}", wrong(1));
+}
