@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use everopen_identity::{Authority, Name};
+use everopen_testkit::free_address;
 
 use crate::cluster::Cluster;
 use crate::sandbox::run;
@@ -137,12 +138,9 @@ impl Drop for Fleet {
 
 /// Where replicas listen: in namespaces of their own, or on ports that are free now.
 fn addresses(setup: Setup) -> BTreeMap<u64, SocketAddr> {
-    let free: Vec<TcpListener> = (1..=SIZE)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
-        .collect();
     let address = |id: u64| match setup {
         Setup::InNetwork => SocketAddr::from(([10, 77, 0, id as u8], 7_000)),
-        Setup::WholeLog => free[id as usize - 1].local_addr().expect("an address"),
+        Setup::WholeLog => free_address(),
     };
     (1..=SIZE).map(|id| (id, address(id))).collect()
 }

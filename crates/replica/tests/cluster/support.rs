@@ -10,6 +10,7 @@ use everopen_identity::Name;
 use everopen_journal as journal;
 use everopen_replica::node::{Config, Node};
 use everopen_rpc::{ConnId, Event, Hub, Limits, Security};
+use everopen_testkit::free_address;
 use everopen_wire::command;
 use everopen_wire::message::{Message, PROTOCOL, RefusalCode, Role};
 use serde_json::Value;
@@ -61,8 +62,7 @@ impl Cluster {
 
     /// An address that is free now and stays the node's.
     pub fn reserve(&mut self, node: u64) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let address = free_address();
         self.addresses.insert(node, address);
         address
     }
