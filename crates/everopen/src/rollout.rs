@@ -19,6 +19,7 @@ use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::now_ms;
 
 use crate::cli::LogFormat;
+use rehearse::Wanted;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -70,8 +71,11 @@ enum What {
     /// Do it again and again with faults thrown in: a version's old one is to serve after each; a database is
     /// cloned for it
     GameDay {
-        /// The file of a version, or of a database
+        /// The file of a version, of a database, or of both
         file: PathBuf,
+        /// Only faults whose name begins so, and the plan without one (`none`) if that is asked for
+        #[arg(long, value_name = "FAULT")]
+        only: Vec<String>,
     },
     /// Let a rollout wait before its next step
     Pause {
@@ -233,16 +237,19 @@ pub fn run(args: &Arguments) -> Result<()> {
             let mut tell = |line: &Line| tell(line, count);
             end(&runtime.block_on(execute::apply(&site, plan, &mut tell))?)
         }
-        What::GameDay { file } if database::is_one(file) && !both::is_one(file) => {
-            database::game_day(&runtime, file)
+        What::GameDay { file, only } if both::is_one(file) => {
+            both::game_day(&runtime, &site, file, &Wanted(only))
         }
-        What::GameDay { file } => {
-            let file = File::read(file)?;
-            if file.database.is_some() {
-                bail!("database: a game day is one of a service alone");
-            }
+        What::GameDay { file, only } if database::is_one(file) => {
+            let (file, wanted) = (database::read(file)?, Wanted(only));
+            wanted.check(database::faults(&file).iter().map(String::as_str))?;
+            database::game_day(&runtime, &file, &wanted)
+        }
+        What::GameDay { file, only } => {
+            let (file, wanted) = (File::read(file)?, Wanted(only));
+            wanted.check(rehearse::names(&file).iter().map(String::as_str))?;
             both::is_free(root, &file.service, args.alone)?;
-            runtime.block_on(rehearse::game_day(&site, &file))
+            runtime.block_on(rehearse::game_day(&site, &file, &wanted))
         }
         What::Status { service, .. } if schema::knows(root, service)? => {
             schema::status(&runtime, root, service)

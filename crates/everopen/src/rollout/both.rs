@@ -18,6 +18,7 @@ pub use known::{Known, is_free, known, note, open};
 pub use shown::{follow, history, status, status_of_database};
 use shown::{follows, show};
 
+use super::rehearse::{self, Wanted};
 use super::{By, database, past};
 
 /// Whether a file has both in it, or what can't be in one.
@@ -140,6 +141,33 @@ pub fn apply(runtime: &Runtime, site: &Site<'_>, file: &Path) -> Result<()> {
         &plan.parts,
         async |carrier: Carrier<'_>| carrier.begin(&plan).await,
     )?)
+}
+
+/// The game day of each part: the database's on a clone of production, the service's in front of the database
+/// as it is.
+pub fn game_day(
+    runtime: &Runtime,
+    site: &Site<'_>,
+    file: &Path,
+    wanted: &Wanted<'_>,
+) -> Result<()> {
+    let both = Both::read(file)?;
+    let (service, name) = (&both.version.service, &both.database.database.name);
+    is_free(site.root, service, false)?;
+    is_free(site.root, name, false)?;
+    let of_database = database::faults(&both.database);
+    let of_service = rehearse::names(&both.version);
+    wanted.check(of_database.iter().chain(&of_service).map(String::as_str))?;
+    if of_database.iter().any(|fault| wanted.has(fault)) {
+        say!("==> the database {name}, on a clone of it");
+        database::game_day(runtime, &both.database, wanted)?;
+        say!();
+    }
+    if of_service.iter().any(|fault| wanted.has(fault)) {
+        say!("==> the service {service}, with the database as it is");
+        runtime.block_on(rehearse::game_day(site, &both.version, wanted))?;
+    }
+    Ok(())
 }
 
 pub fn resume(runtime: &Runtime, site: &Site<'_>, known: &Known, back: bool) -> Result<()> {

@@ -11,6 +11,8 @@ use everopen_rollout::execute::By;
 use everopen_rollout::journal::Outcome;
 use tokio::runtime::Runtime;
 
+use super::rehearse::Wanted;
+
 /// Whether a file is that of a database.
 pub fn is_one(file: &Path) -> bool {
     File::is_one(file)
@@ -109,16 +111,29 @@ pub fn apply(
     end(&runtime.block_on(run::apply(&site, &file, &mut tell))?)
 }
 
+pub fn read(file: &Path) -> Result<File> {
+    Ok(File::read(file)?)
+}
+
+/// The names of the faults of a plan.
+pub fn faults(file: &File) -> Vec<String> {
+    gameday::faults(file)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
 /// The plan on a clone of production, with faults.
-pub fn game_day(runtime: &Runtime, file: &Path) -> Result<()> {
-    let file = File::read(file)?;
+pub fn game_day(runtime: &Runtime, file: &File, wanted: &Wanted<'_>) -> Result<()> {
+    let mut faults = gameday::faults(file);
+    faults.retain(|fault| wanted.has(&fault.to_string()));
     let guard = |root: &Path| guard(root).unwrap_or_default();
     say!("==> a clone of production is made");
-    let day = runtime.block_on(Day::begin(&file, &guard));
+    let day = runtime.block_on(Day::begin(file, &guard));
     let mut day = day.map_err(anyhow::Error::msg)?;
     let played = runtime.block_on(async {
         let mut all = Vec::new();
-        for fault in gameday::faults(&file) {
+        for fault in faults {
             say!("==> {fault}");
             let mut tell = |line: &_| super::tell(line, 0);
             all.push(day.play(fault, &mut tell).await?);

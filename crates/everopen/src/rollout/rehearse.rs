@@ -10,12 +10,48 @@ use everopen_rollout::gameday::{self, Fault};
 use everopen_rollout::journal::Line;
 use everopen_rollout::watch;
 
-pub async fn game_day(site: &Site<'_>, file: &File) -> Result<()> {
+/// The beginnings of the names of those faults of a game day that are to be played; none for all.
+pub struct Wanted<'a>(pub &'a [String]);
+
+impl Wanted<'_> {
+    /// That each of them is the beginning of a fault's name.
+    ///
+    /// # Errors
+    /// Names one that is not, and all faults that there are.
+    pub fn check<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<()> {
+        let names: Vec<_> = names.collect();
+        for begin in self.0 {
+            if !names.iter().any(|name| name.starts_with(begin)) {
+                bail!(
+                    "no fault begins with {begin:?}; there are:\n{}",
+                    names.join("\n")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|begin| name.starts_with(begin))
+    }
+}
+
+/// The names of the faults of a version.
+pub fn names(file: &File) -> Vec<String> {
+    Fault::of(file)
+        .iter()
+        .map(|fault| fault.name().into())
+        .collect()
+}
+
+pub async fn game_day(site: &Site<'_>, file: &File, wanted: &Wanted<'_>) -> Result<()> {
+    let faults = Fault::of(file).iter().copied();
+    let faults = faults.filter(|fault| wanted.has(fault.name()));
     let mut all = Vec::new();
-    for fault in Fault::of(file) {
+    for fault in faults {
         say!("==> {}", fault.name());
         let mut tell = |line: &Line| super::tell(line, 0);
-        all.push(gameday::play(site.root, site.cluster, file, *fault, &mut tell).await?);
+        all.push(gameday::play(site.root, site.cluster, file, fault, &mut tell).await?);
         say!();
     }
     say!("{:<44}{:<26}noticed from outside", "fault", "outcome");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use everopen_testkit::free_address;
@@ -141,7 +142,7 @@ impl Drop for Example {
 pub struct Load {
     stop: Arc<AtomicBool>,
     counts: Arc<[AtomicU64; 2]>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Load {
@@ -170,13 +171,24 @@ impl Load {
     }
 
     #[track_caller]
-    pub fn end_without_failure(self) {
-        self.stop.store(true, SeqCst);
-        for thread in self.threads {
-            thread.join().expect("a client");
-        }
+    pub fn end_without_failure(mut self) {
+        assert!(self.stop(), "a client panicked");
         let (served, failed) = (self.counts[0].load(SeqCst), self.counts[1].load(SeqCst));
         assert_eq!(failed, 0, "of {served}");
         assert!(served > 50, "{served}");
+    }
+
+    /// Whether all clients ended well.
+    fn stop(&mut self) -> bool {
+        self.stop.store(true, SeqCst);
+        let ends: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
+        ends.iter().all(Result::is_ok)
+    }
+}
+
+/// Of a test that failed as well: while clients ask, the example and its processes would stay.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

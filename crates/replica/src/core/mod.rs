@@ -143,6 +143,8 @@ pub struct Core {
     // Elections.
     random: u64,
     timer: (u64, StateRole, u64),
+    /// An election that does not wait for the whole timeout.
+    hurry: Option<elect::Hurry>,
     timeout: usize,
     agree: agree::Agreement,
     effects: Effects,
@@ -209,6 +211,7 @@ impl Core {
             is_understudied: false,
             random: config.seed,
             timer: (0, StateRole::Follower, 0),
+            hurry: None,
             timeout: config.election_ticks,
             agree: agree::Agreement::new(config.node, state.index, state.digest),
             effects: Effects::default(),
@@ -470,31 +473,6 @@ impl Core {
         self.raw
             .mut_store()
             .compact(snapshot.min(self.state.index), slowest, keep);
-    }
-
-    /// Draws the election timeout anew when the library did, from this core's own numbers: a
-    /// simulated world must be the same on every run.
-    fn keep_timeout(&mut self) {
-        let raft = &self.raw.raft;
-        let now = (raft.term, raft.state, raft.leader_id);
-        if now != self.timer {
-            self.redraw_timeout();
-        } else if raft.randomized_election_timeout() != self.timeout {
-            self.raw.raft.set_randomized_election_timeout(self.timeout);
-        }
-    }
-
-    fn redraw_timeout(&mut self) {
-        let least = self.config.election_ticks;
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        self.timeout = least + (z % least as u64) as usize;
-        let raft = &mut self.raw.raft;
-        raft.set_randomized_election_timeout(self.timeout);
-        self.timer = (raft.term, raft.state, raft.leader_id);
     }
 }
 

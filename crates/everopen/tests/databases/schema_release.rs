@@ -1,28 +1,12 @@
 //! The runbook of the schema's example as it stands: the schema grows, the next version is rolled out, somebody
 //! decides. With real servers, an edge, and clients of the service that go on.
 
-mod greeter;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "shared with the tests of databases"
-)]
-#[path = "../../database/tests/suite/place.rs"]
-mod place;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "shared with the tests of databases"
-)]
-#[path = "../../database/tests/suite/servers/mod.rs"]
-mod servers;
-
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use greeter::{Example, Load, PROGRAM, until};
-use place::Place;
+use crate::greeter::{Example, Load, PROGRAM, until};
+use crate::place::Place;
 
 struct Release {
     example: Arc<Example>,

@@ -1,22 +1,6 @@
 //! One plan for a service and its database, with the program itself: real servers, a pooler, an edge, clients
 //! of both that go on, and controllers that are killed.
 
-mod greeter;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "shared with the tests of databases"
-)]
-#[path = "../../database/tests/suite/place.rs"]
-mod place;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "shared with the tests of databases"
-)]
-#[path = "../../database/tests/suite/servers/mod.rs"]
-mod servers;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -24,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use greeter::{Example, Load, until};
-use place::Place;
+use crate::greeter::{Example, Load, until};
+use crate::place::Place;
+use crate::servers::{OLD, is_root, new};
 
 /// Clients who write orders through the pooler, one after the other, for as long as the test takes.
 struct Writers {
@@ -159,11 +144,15 @@ impl Both {
     }
 
     /// No request and no order failed, and every order is where clients are.
-    fn end(mut self, load: Load, writers: Writers) {
+    fn end(self, load: Load, writers: Writers) {
         let written = writers.end_without_failure();
         load.end_without_failure();
         assert_eq!(self.orders(), written);
         println!("{written} orders, each is there");
+        self.stop();
+    }
+
+    fn stop(mut self) {
         self.edge.kill().expect("kill");
         self.edge.wait().expect("it is gone");
     }
@@ -473,7 +462,63 @@ green = "host=127.0.0.1 port=2 dbname=shop"
     let (success, said) = example.rollout(&["plan", "alone.toml"]);
     assert!(!success && said.contains("database.when: "), "{said}");
     let (success, said) = example.rollout(&["game-day", "bad.toml"]);
-    assert!(!success && said.contains("a service alone"), "{said}");
+    assert!(
+        !success && said.contains("the file has no [database.game_day]"),
+        "{said}"
+    );
     edge.kill().expect("kill");
     edge.wait().expect("it is gone");
+}
+
+#[test]
+fn a_game_day_of_both_has_the_faults_of_each_part() {
+    let both = Both::new();
+    let run_by = match is_root() {
+        true => {
+            "run_by = [\"setpriv\", \"--reuid=postgres\", \"--regid=postgres\", \"--clear-groups\"]"
+        }
+        false => "",
+    };
+    let more = format!(
+        "[database.game_day]\nfolder = {:?}\nbin = \"{OLD}\"\ngreen_bin = {:?}\nclients = 2\nrate = 50\n{run_by}\n",
+        both.place.path("day"),
+        new(),
+    );
+    both.write("day.toml", "v2.toml", &more);
+    let example = &both.example;
+    let text = std::fs::read_to_string(example.path("day.toml")).expect("read");
+    // What is thrown in may cost the probes something; the outcome is looked at here.
+    let text = text
+        .replace("bake_ms = 500", "bake_ms = 1500")
+        .replace("failed = 0", "failed = 50");
+    std::fs::write(example.path("day.toml"), text).expect("written");
+    let before = both.place.left();
+    let (success, said) = example.rollout(&["game-day", "day.toml", "--only", "the edge is gone"]);
+    assert!(
+        !success
+            && said.contains("green dies at: ")
+            && said.contains("a process of the new version is killed"),
+        "{said}"
+    );
+    let arguments = [
+        "game-day",
+        "day.toml",
+        "--only",
+        "none",
+        "--only",
+        "a process",
+    ];
+    let (success, said) = example.rollout(&arguments);
+    assert!(success, "{said}");
+    // The plan without a fault on the clone, and two faults of the service.
+    let rows = |end: &str| said.lines().filter(|line| line.ends_with(end)).count();
+    assert_eq!(rows("  yes"), 1, "{said}");
+    assert_eq!(
+        said.matches("  the old version serves").count(),
+        2,
+        "{said}"
+    );
+    both.are("1", "15");
+    assert_eq!(both.place.left(), before, "production is as before");
+    both.stop();
 }
