@@ -16,6 +16,7 @@ use crate::frames::HEADER;
 use crate::limits::{Limits, Security};
 use crate::listener::Listener;
 use crate::slots::{FIRST_ID, Slots};
+use crate::spin::Spin;
 use crate::waker::Waker;
 
 const WAKE: Token = Token(0);
@@ -50,6 +51,7 @@ pub struct Hub {
     /// Connections that have ended and of which nobody was told.
     ended: Vec<(ConnId, CloseReason)>,
     scratch: Box<[u8]>,
+    spin: Spin,
 }
 
 impl Hub {
@@ -85,6 +87,7 @@ impl Hub {
             spare: Vec::new(),
             ended: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES].into(),
+            spin: Spin::default(),
         })
     }
 
@@ -215,6 +218,13 @@ impl Hub {
         Ok(())
     }
 
+    /// Before a wait, looks again and again for so long whether something comes, and lets other threads
+    /// run in between; zero, as at the beginning, for waiting at once. What comes within that time is not
+    /// paid for with a thread's being woken. Does nothing while nothing comes that soon.
+    pub fn look_before_waiting(&mut self, most: Duration) {
+        self.spin.set(most);
+    }
+
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let mut timeout = timeout;
         if !self.ready.is_empty()
@@ -227,13 +237,45 @@ impl Hub {
                 let left = due.saturating_duration_since(Instant::now());
                 timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
             }
+            if self.look(timeout)? {
+                self.waker.awake();
+                return Ok(());
+            }
             if !self.waker.may_sleep() {
                 timeout = Some(Duration::ZERO);
             }
         }
-        let polled = self.poll.poll(&mut self.events, timeout);
+        let began = self.spin.is_set().then(Instant::now);
+        self.poll_for(timeout)?;
         self.waker.awake();
-        match polled {
+        if let Some(began) = began
+            && !self.events.is_empty()
+        {
+            self.spin.waited(began.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Looks for as long as is of use. Whether something has come.
+    fn look(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let most = self.spin.now();
+        if most.is_zero() {
+            return Ok(false);
+        }
+        let until = Instant::now() + timeout.map_or(most, |timeout| timeout.min(most));
+        loop {
+            self.poll_for(Some(Duration::ZERO))?;
+            let has_come = !self.events.is_empty() || self.waker.is_notified();
+            if has_come || Instant::now() >= until {
+                self.spin.looked(has_come);
+                return Ok(has_come);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn poll_for(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 self.events.clear();
                 Ok(())

@@ -25,6 +25,7 @@ mod hub;
 mod limits;
 mod listener;
 mod slots;
+mod spin;
 mod waker;
 
 pub use event::{CloseReason, ConnId, Event, SendError};

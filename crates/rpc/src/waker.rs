@@ -50,6 +50,11 @@ impl Waker {
             .is_ok()
     }
 
+    /// Whether a wake has come since the last turn, to who does not wait.
+    pub(crate) fn is_notified(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == NOTIFIED
+    }
+
     /// After a wait: wakes from here on are for the next one.
     pub(crate) fn awake(&self) {
         self.0.state.swap(AWAKE, Ordering::AcqRel);

@@ -6,7 +6,7 @@ use everopen_testkit::{Bound, Side};
 use crate::driver::{Load, Mode, Work};
 use crate::floor::Floor;
 use crate::report::Results;
-use crate::{CLIENTS, PIPELINED, RATES, etcd, ours};
+use crate::{EACH, PIPELINED, RATES, SHARED, etcd, ours};
 
 /// Three replicas and a client without a core each cannot keep a millisecond at the 99th percentile.
 const CORES_FOR_P99: usize = 4;
@@ -31,7 +31,6 @@ pub fn of(results: &Results) -> Vec<Bound> {
     let p99: Figure = |outcome| outcome.latency_us(0.99);
     let rate: Figure = Outcome::per_second;
     let floor = results.floor.as_ref().map(Floor::p50_us);
-    let clients = Load::Clients(Work::Bare, CLIENTS);
     let one = Load::One(Work::Bare);
     let alone = own(Mode::Fsync, one, p50);
 
@@ -47,9 +46,14 @@ pub fn of(results: &Results) -> Vec<Bound> {
             Some(1e6),
         ),
         at_least(
-            "fsync, 64 clients: 20 x etcd",
-            own(Mode::Fsync, clients, rate),
-            peer(clients, rate).map(|puts| 20.0 * puts),
+            "fsync, 64 clients, 1 connection: 20 x etcd",
+            own(Mode::Fsync, SHARED, rate),
+            peer(SHARED, rate).map(|puts| 20.0 * puts),
+        ),
+        at_least(
+            "fsync, 64 clients, 64 connections: 20 x etcd",
+            own(Mode::Fsync, EACH, rate),
+            peer(EACH, rate).map(|puts| 20.0 * puts),
         ),
         at_most(
             "fsync, 1 outstanding, p50: half of etcd's",

@@ -55,8 +55,8 @@ impl Work {
 pub enum Load {
     /// One client that waits for each answer.
     One(Work),
-    /// So many clients that each wait for their answers.
-    Clients(Work, usize),
+    /// So many clients that each wait for their answers, over so many connections.
+    Clients(Work, usize, usize),
     /// One client with so many commands under way, and so many in one request at most.
     Pipelined(Work, usize, usize),
     /// So many a second, whatever the answers do.
@@ -67,8 +67,14 @@ impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&match self {
             Self::One(work) => format!("{}, 1 outstanding", work.name()),
-            Self::Clients(work, clients) => {
-                format!("{}, {clients} clients, closed loop", work.name())
+            Self::Clients(work, clients, 1) => {
+                format!("{}, {clients} clients, 1 connection", work.name())
+            }
+            Self::Clients(work, clients, connections) => {
+                format!(
+                    "{}, {clients} clients, {connections} connections",
+                    work.name()
+                )
             }
             Self::Pipelined(work, window, 1) => format!("{}, window {window}", work.name()),
             Self::Pipelined(work, window, most) => {
@@ -87,27 +93,32 @@ pub trait Driver {
 
     /// Puts it under this load.
     fn measure(&mut self, load: Load, span: Span) -> Result<Outcome> {
-        let plan = |work, sessions, outstanding, per_request| Plan {
-            sessions,
+        let plan = |work, outstanding, per_request| Plan {
+            sessions: 1,
+            connections: 1,
             outstanding,
             work,
             per_request,
         };
         Ok(match load {
             Load::One(work) => {
-                let mut target = self.connect(plan(work, 1, 1, 1))?;
+                let mut target = self.connect(plan(work, 1, 1))?;
                 keep_outstanding(&mut *target, 1, span)?
             }
-            Load::Clients(work, clients) => {
-                let mut target = self.connect(plan(work, clients, clients, 1))?;
+            Load::Clients(work, clients, connections) => {
+                let mut target = self.connect(Plan {
+                    sessions: clients,
+                    connections,
+                    ..plan(work, clients, 1)
+                })?;
                 keep_outstanding(&mut *target, clients, span)?
             }
             Load::Pipelined(work, window, per_request) => {
-                let mut target = self.connect(plan(work, 1, window, per_request))?;
+                let mut target = self.connect(plan(work, window, per_request))?;
                 keep_outstanding(&mut *target, window, span)?
             }
             Load::Open(work, rate) => {
-                let mut target = self.connect(plan(work, 1, OPEN_LOOP_MOST, 1))?;
+                let mut target = self.connect(plan(work, OPEN_LOOP_MOST, 1))?;
                 open_loop(&mut *target, rate, span)?
             }
         })

@@ -231,7 +231,6 @@ fn status(address: SocketAddr) -> Result<Status> {
 
 impl Driver for Etcd {
     fn connect(&mut self, plan: Plan) -> Result<Box<dyn Target>> {
-        // As separate clients would; fewer connections with more streams made no difference.
-        Ok(Box::new(Puts::connect(self.leader, plan.sessions)?))
+        Ok(Box::new(Puts::connect(self.leader, plan.connections)?))
     }
 }

@@ -31,6 +31,10 @@ use report::{Results, Row};
 
 /// Clients of the closed loop; both systems get the same.
 const CLIENTS: usize = 64;
+/// All over one connection, as a gateway's members are. The peer's calls share one of HTTP/2.
+const SHARED: Load = Load::Clients(Work::Bare, CLIENTS, 1);
+/// Over a connection of its own each.
+const EACH: Load = Load::Clients(Work::Bare, CLIENTS, CLIENTS);
 /// Commands under way when throughput is measured.
 const WINDOW: usize = 8_192;
 /// Commands that one request carries then at most: a client that has many ready sends them so.
@@ -152,10 +156,7 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
         results.floor = Some(floor::measure(dir, time / 2)?);
     }
     if options.wants(Part::Etcd) && options.modes().any(|mode| mode == Mode::Fsync) {
-        let loads = options.loads(vec![
-            Load::One(Work::Bare),
-            Load::Clients(Work::Bare, CLIENTS),
-        ]);
+        let loads = options.loads(vec![Load::One(Work::Bare), SHARED, EACH]);
         etcd(&mut results, dir, &loads, Span::of(time));
     }
     if options.wants(Part::Ours) {
@@ -163,8 +164,9 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
             let loads = options.loads(vec![
                 Load::One(Work::Bare),
                 Load::One(Work::Order),
-                Load::Clients(Work::Bare, CLIENTS),
-                Load::Clients(Work::Order, CLIENTS),
+                SHARED,
+                EACH,
+                Load::Clients(Work::Order, CLIENTS, 1),
                 Load::Pipelined(Work::Bare, WINDOW, 1),
                 PIPELINED,
                 Load::Pipelined(Work::Order, WINDOW, PER_REQUEST),

@@ -26,10 +26,13 @@ const MEMBERS: u32 = 64;
 /// Bytes of an order's client order id.
 const CLIENT_ID_BYTES: usize = 33;
 
-/// A connection to a replica.
+/// Connections to a replica.
 pub struct Link {
     hub: Hub,
-    conn: ConnId,
+    address: SocketAddr,
+    node: u64,
+    /// The first is asked what is asked once.
+    conns: Vec<ConnId>,
     scratch: Vec<u8>,
     /// Whether answers are read, too: it takes the client's time.
     checked: bool,
@@ -48,15 +51,22 @@ impl Link {
     /// Connects; none when no connection can be made at all.
     pub fn connect(identity: &Arc<Identity>, address: SocketAddr, node: u64) -> Option<Self> {
         let security = Security::Mutual(Arc::clone(identity));
-        let mut hub = Hub::new(Limits::default(), security).ok()?;
-        let conn = hub.dial(address, Name::Node(node));
         let mut link = Self {
-            hub,
-            conn,
+            hub: Hub::new(Limits::default(), security).ok()?,
+            address,
+            node,
+            conns: Vec::new(),
             scratch: Vec::new(),
             checked: false,
         };
-        link.queue(&Message::Hello {
+        link.dial();
+        Some(link)
+    }
+
+    fn dial(&mut self) {
+        let conn = self.hub.dial(self.address, Name::Node(self.node));
+        self.conns.push(conn);
+        let hello = Message::Hello {
             protocol: PROTOCOL,
             role: Role::Client,
             node: 0,
@@ -65,14 +75,15 @@ impl Link {
             logic_max: 0,
             address: "",
             build: "",
-        });
-        Some(link)
+        };
+        self.queue(self.conns.len() - 1, &hello);
     }
 
-    fn queue(&mut self, message: &Message<'_>) {
+    /// Sends over one of the connections.
+    fn queue(&mut self, connection: usize, message: &Message<'_>) {
         self.scratch.clear();
         message.encode(&mut self.scratch);
-        let _ = self.hub.send(self.conn, &self.scratch);
+        let _ = self.hub.send(self.conns[connection], &self.scratch);
     }
 
     /// Sends what was queued and takes what has come by `until`.
@@ -127,7 +138,7 @@ impl Link {
 
     /// Sends one request and waits for its answer.
     fn ask(&mut self, request: u64, message: &Message<'_>) -> io::Result<Option<Reply>> {
-        self.queue(message);
+        self.queue(0, message);
         let deadline = Instant::now() + PATIENCE;
         let mut replies = Vec::new();
         while Instant::now() < deadline {
@@ -301,6 +312,8 @@ fn encode(number: u64, work: Work, out: &mut Vec<u8>) {
 pub struct Plan {
     /// Sessions; a command's token says which one's it is.
     pub sessions: usize,
+    /// Connections that the sessions share evenly.
+    pub connections: usize,
     /// Commands under way at once, of all sessions together.
     pub outstanding: usize,
     /// What commands do.
@@ -309,7 +322,7 @@ pub struct Plan {
     pub per_request: usize,
 }
 
-/// Sessions that share a connection.
+/// Sessions that share connections.
 pub struct Sessions {
     link: Link,
     sessions: Vec<Session>,
@@ -336,6 +349,9 @@ struct Session {
 
 impl Sessions {
     pub fn open(mut link: Link, nonce: u64, plan: Plan) -> Result<Self> {
+        while link.conns.len() < plan.connections {
+            link.dial();
+        }
         let mut opened = Vec::with_capacity(plan.sessions);
         for number in 0..plan.sessions as u64 {
             opened.push(Session {
@@ -368,14 +384,15 @@ impl Sessions {
         }
         let sequence = session.sequence;
         session.sequence += 1;
-        self.link.queue(&Message::Submit {
+        let submit = Message::Submit {
             request: sequence * count + number as u64,
             client: session.client,
             sequence,
             behind: (sequence - session.oldest) as u32,
             count: session.tokens.len() as u16,
             commands: &session.commands,
-        });
+        };
+        self.link.queue(number % self.plan.connections, &submit);
         session.commands.clear();
         let next = session.spare.pop().unwrap_or_default();
         let tokens = std::mem::replace(&mut session.tokens, next);

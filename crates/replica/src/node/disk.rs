@@ -5,7 +5,7 @@
 //! when there is one small write at a time. The thread is for all that lets the loop wait: writes
 //! that come while another one is under way, large ones, and disks that have become slow.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -24,8 +24,10 @@ const GROUP: usize = 256;
 const RETRY: Duration = Duration::from_millis(50);
 /// Bytes that the loop writes itself at most.
 const INLINE_BYTES_MAX: usize = 64 << 10;
-/// A disk that took so long for a write of the loop's is left to the thread for [`SLOW_FOR`].
+/// A disk that took so long for a write of the loop's is left to the thread, until it was quicker for so
+/// many of the thread's writes in a row, or for so long.
 const SLOW: Duration = Duration::from_millis(5);
+const QUICK_AGAIN: u32 = 16;
 const SLOW_FOR: Duration = Duration::from_secs(1);
 
 /// For the journal's thread.
@@ -44,6 +46,8 @@ pub(super) struct Progress {
     pub full: AtomicBool,
     /// Bytes appended since the start.
     pub bytes: AtomicU64,
+    /// The thread's writes since the last slow one.
+    pub quick: AtomicU32,
     /// A state that was taken over: its file.
     pub installed: Mutex<Option<SnapshotRef>>,
 }
@@ -56,7 +60,7 @@ pub(super) struct Desk {
     progress: Arc<Progress>,
     /// The last write that was given to either.
     given: u64,
-    /// Until when the disk is left to the thread.
+    /// Until when the disk is left to the thread at most.
     slow_until: Option<Instant>,
 }
 
@@ -82,7 +86,13 @@ impl Desk {
         bytes <= INLINE_BYTES_MAX
             && self.progress.durable.load(Relaxed) == self.given
             && writes.iter().all(|write| write.install.is_none())
-            && self.slow_until.is_none_or(|until| until <= Instant::now())
+            && !self.is_slow()
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slow_until.is_some_and(|until| {
+            self.progress.quick.load(Relaxed) < QUICK_AGAIN && until > Instant::now()
+        })
     }
 
     /// Gives writes to the thread.
@@ -114,8 +124,11 @@ impl Desk {
                 writer.commit()?;
                 self.progress.durable.store(done, Release);
             }
-            let took = began.elapsed();
-            self.slow_until = (took > SLOW).then(|| Instant::now() + SLOW_FOR);
+            let is_slow = began.elapsed() > SLOW;
+            if is_slow {
+                self.progress.quick.store(0, Relaxed);
+            }
+            self.slow_until = is_slow.then(|| Instant::now() + SLOW_FOR);
         }
         self.hand_over(writes);
         Ok(())
@@ -209,7 +222,13 @@ fn commit(
     last: Option<u64>,
 ) -> Result<(), Fault> {
     if let Some(last) = last {
+        let began = Instant::now();
         writer.commit()?;
+        let quick = match began.elapsed() > SLOW {
+            true => 0,
+            false => progress.quick.load(Relaxed).saturating_add(1),
+        };
+        progress.quick.store(quick, Relaxed);
         progress.durable.store(last, Release);
         waker.wake();
     }

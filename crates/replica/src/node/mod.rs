@@ -20,7 +20,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -320,6 +320,7 @@ impl Threads {
             durable: AtomicU64::new(0),
             full: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
+            quick: AtomicU32::new(0),
             installed: Mutex::new(None),
         });
         // Bounded by what the core may have uncommitted.

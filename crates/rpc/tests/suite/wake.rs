@@ -5,11 +5,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use everopen_rpc::{Hub, Limits, Security};
+use everopen_testkit::thread_cpu_ns;
 
 use crate::support::PATIENCE;
 
 fn hub() -> Hub {
     Hub::new(Limits::default(), Security::Plain).expect("a poll")
+}
+
+/// One that looks for so long before it waits.
+fn looking(most: Duration) -> Hub {
+    let mut hub = hub();
+    hub.look_before_waiting(most);
+    hub
 }
 
 /// One turn that may wait for long, and how long it did.
@@ -53,9 +61,45 @@ fn a_wake_ends_a_wait() {
 }
 
 #[test]
+fn a_wake_ends_a_look_and_the_next_turn_looks_again() {
+    let mut hub = looking(PATIENCE);
+    let waker = hub.waker();
+    waker.wake();
+    assert!(turn(&mut hub, PATIENCE) < PATIENCE);
+    let (asleep, told) = mpsc::channel();
+    let other = thread::spawn(move || {
+        told.recv().expect("the hub's thread lives");
+        waker.wake();
+    });
+    asleep.send(()).expect("the other thread lives");
+    assert!(turn(&mut hub, PATIENCE) < PATIENCE);
+    other.join().expect("it does not panic");
+    // Neither looks longer than the turn may take.
+    let short = Duration::from_millis(20);
+    assert!(turn(&mut hub, short) >= short);
+}
+
+#[test]
+fn a_hub_to_which_nothing_comes_stops_looking() {
+    let most = Duration::from_millis(10);
+    let mut hub = looking(most);
+    let before = thread_cpu_ns();
+    for _ in 0..50 {
+        turn(&mut hub, most);
+    }
+    let took = Duration::from_nanos(thread_cpu_ns() - before);
+    assert!(took < 10 * most, "{took:?} of {:?}", 50 * most);
+}
+
+#[test]
 fn no_wake_is_lost_between_two_threads() {
-    const COUNT: u32 = 200_000;
-    let mut hub = hub();
+    for most in [0, 5, 1_000] {
+        no_wake_is_lost(looking(Duration::from_micros(most)));
+    }
+}
+
+fn no_wake_is_lost(mut hub: Hub) {
+    const COUNT: u32 = 100_000;
     let waker = hub.waker();
     let (queue, waiting) = mpsc::sync_channel(16);
     let other = thread::spawn(move || {
