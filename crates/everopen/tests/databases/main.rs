@@ -4,6 +4,7 @@
 mod both;
 #[path = "../greeter/mod.rs"]
 mod greeter;
+mod pair;
 #[allow(
     dead_code,
     unused_imports,
