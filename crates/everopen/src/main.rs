@@ -12,6 +12,7 @@ mod gateway;
 mod journey;
 mod log;
 mod member;
+mod memory;
 mod node;
 mod progress;
 mod replay;
@@ -28,12 +29,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Entries and answers are large, short-lived and often freed by another thread than the one that
-/// made them. The system's allocator gives such memory back and takes it anew, page by page.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::keep();
     let cli = cli::Cli::parse();
     let done = match &cli.command {
         cli::Command::Up(args) => up::run(args),
