@@ -136,6 +136,12 @@ impl World<'_> {
             .collect();
         self.say(format_args!("network: {alone:?} are cut off for {lasts}"));
         self.inject("partitions");
+        if self.random.chance(500) {
+            // Who is cut off lives, and so may those that it is cut off from.
+            for id in ids {
+                self.break_connections(*id);
+            }
+        }
     }
 
     fn kill(&mut self, id: u64) {
@@ -145,6 +151,7 @@ impl World<'_> {
         if node.process.take().is_some() {
             self.say(format_args!("node {id}: is killed"));
             self.inject("kills");
+            self.break_connections(id);
             self.restart_later(id, 1_000, 5_000_000);
         }
     }
@@ -213,6 +220,7 @@ impl World<'_> {
             drop(p);
             self.say(format_args!("node {id}: stops"));
             self.inject("stops");
+            self.break_connections(id);
             self.move_money(id);
             self.restart_later(id, 1_000, 1_000_000);
         }

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::packet::Packet;
 use crate::world::{Event, World};
 
+/// Microseconds until a broken connection is noticed.
+const NOTICED: (u64, u64) = (50, 50_000);
+
 /// Links and what is wrong with them.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
@@ -46,6 +49,29 @@ impl World<'_> {
         let at = self.arrival(from, to) + later;
         self.queue.push(at, Event::Arrive { from, to, packet });
         true
+    }
+
+    /// The connections of a replica break: its process has ended, or the network lets go of them while it
+    /// lives. Each peer notices that in its own time, or not at all.
+    pub fn break_connections(&mut self, peer: u64) {
+        let others: Vec<u64> = self.nodes.keys().copied().collect();
+        for node in others.into_iter().filter(|node| *node != peer) {
+            if self.random.chance(800) {
+                let after = self.random.spread(NOTICED.0, NOTICED.1);
+                self.queue
+                    .push(self.now + after, Event::Broken { node, peer });
+            }
+        }
+    }
+
+    /// A replica notices that its connection to another one has broken.
+    pub fn broken(&mut self, node: u64, peer: u64) {
+        let process = self.nodes.get_mut(&node).map(|node| &mut node.process);
+        if let Some(Some(p)) = process {
+            p.broken.push(peer);
+            self.count("connections broken");
+            self.wake_soon(node);
+        }
     }
 
     /// How many of a thousand messages are lost, doubled, out of order.

@@ -107,6 +107,8 @@ pub(crate) struct Process {
     pub askers: BTreeMap<u64, Asker>,
     pub asked: u64,
     pub inbox: VecDeque<(u64, Packet)>,
+    /// Peers whose connections have broken.
+    pub broken: Vec<u64>,
     pub last_tick: u64,
     pub last_chores: u64,
     /// What the others know to be committed while more is, and since when.
@@ -212,6 +214,7 @@ pub(crate) fn start(
         askers: BTreeMap::new(),
         asked: 0,
         inbox: VecDeque::new(),
+        broken: Vec::new(),
         last_tick: now,
         last_chores: now,
         untold: None,

@@ -42,6 +42,9 @@ impl World<'_> {
         for (from, packet) in std::mem::take(&mut p.inbox) {
             self.hear(id, &mut p, from, packet);
         }
+        for peer in std::mem::take(&mut p.broken) {
+            p.core.lost_contact(peer);
+        }
         p.core.persisted(p.durable);
         p.core.set_disk_full(full);
         self.pass_time(id, &mut p);

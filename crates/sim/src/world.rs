@@ -40,6 +40,11 @@ pub(crate) enum Event {
         to: u64,
         packet: Packet,
     },
+    /// A replica's connection to another one breaks.
+    Broken {
+        node: u64,
+        peer: u64,
+    },
     DiskDone {
         node: u64,
         epoch: u64,
@@ -189,6 +194,7 @@ impl<'a> World<'a> {
         match event {
             Event::Wake { node, number } => self.wake(node, number),
             Event::Arrive { from, to, packet } => self.arrive(from, to, packet),
+            Event::Broken { node, peer } => self.broken(node, peer),
             Event::DiskDone { node, epoch } => self.disk_done(node, epoch),
             Event::SnapshotDone { node, epoch } => self.snapshot_done(node, epoch),
             Event::Start { node, epoch } => self.start(node, epoch),
