@@ -8,18 +8,13 @@ use everopen_database::gameday::{self, Day, Seen};
 use everopen_database::run::Side;
 
 use crate::place::Place;
-use crate::servers::{OLD, is_long, is_root, new};
+use crate::servers::{OLD, is_long, new, run_by};
 
 fn section(more: &str) -> String {
-    let run_by = match is_root() {
-        true => {
-            "run_by = [\"setpriv\", \"--reuid=postgres\", \"--regid=postgres\", \"--clear-groups\"]"
-        }
-        false => "",
-    };
     format!(
-        "{more}\n[database.game_day]\nfolder = \"day\"\nbin = \"{OLD}\"\ngreen_bin = \"{}\"\nload = \"day.sql\"\nclients = 4\nrate = 100\n{run_by}\n",
-        new().display()
+        "{more}\n[database.game_day]\nfolder = \"day\"\nbin = \"{OLD}\"\ngreen_bin = \"{}\"\nload = \"day.sql\"\nclients = 4\nrate = 100\n{}\n",
+        new().display(),
+        run_by()
     )
 }
 

@@ -10,7 +10,7 @@ use everopen_rollout::journal::Outcome;
 use everopen_testkit::free_address;
 
 use crate::place::Place;
-use crate::servers::{OLD, good, is_root, program, sql_at};
+use crate::servers::{OLD, good, is_root, program, run_by, sql_at};
 
 pub const WRITE: &str = "INSERT INTO orders (account, note) VALUES (1, 'writer')";
 pub const READ: &str = "BEGIN; SELECT sum(abalance) FROM pgbench_accounts WHERE aid < 1000; SELECT count(*) FROM orders WHERE account = 1; END";
@@ -38,12 +38,7 @@ impl Clone {
 
     /// A file by which blue is cloned as a whole.
     pub fn file(&self, clone: &str, more: &str) -> File {
-        let as_whom = match is_root() {
-            true => {
-                "run_by = [\"setpriv\", \"--reuid=postgres\", \"--regid=postgres\", \"--clear-groups\"]"
-            }
-            false => "",
-        };
+        let as_whom = run_by();
         let clone = format!(
             "[database.clone]\n{clone}\nbin = \"{OLD}\"\n{as_whom}\ndata = \"made\"\nsettings = [\"port = {}\", \"shared_buffers = 16MB\"]\n",
             self.port

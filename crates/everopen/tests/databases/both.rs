@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::greeter::{Example, Load, until};
 use crate::pair::{Both, Writers};
-use crate::servers::{OLD, is_root, new};
+use crate::servers::{OLD, new, run_by};
 
 #[test]
 fn both_go_forth_and_come_back_by_one_command_while_clients_go_on() {
@@ -322,16 +322,11 @@ green = "host=127.0.0.1 port=2 dbname=shop"
 #[test]
 fn a_game_day_of_both_has_the_faults_of_each_part() {
     let both = Both::new();
-    let run_by = match is_root() {
-        true => {
-            "run_by = [\"setpriv\", \"--reuid=postgres\", \"--regid=postgres\", \"--clear-groups\"]"
-        }
-        false => "",
-    };
     let more = format!(
-        "[database.game_day]\nfolder = {:?}\nbin = \"{OLD}\"\ngreen_bin = {:?}\nclients = 2\nrate = 50\n{run_by}\n",
+        "[database.game_day]\nfolder = {:?}\nbin = \"{OLD}\"\ngreen_bin = {:?}\nclients = 2\nrate = 50\n{}\n",
         both.place.path("day"),
         new(),
+        run_by(),
     );
     both.write("day.toml", "v2.toml", &more);
     let example = &both.example;

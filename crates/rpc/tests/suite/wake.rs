@@ -48,7 +48,11 @@ fn a_wake_before_the_turn_keeps_it_from_waiting_once() {
 
 #[test]
 fn a_wake_ends_a_wait() {
-    let mut hub = hub();
+    is_woken(&mut hub());
+}
+
+/// Another thread wakes it while it waits, or looks.
+fn is_woken(hub: &mut Hub) {
     let waker = hub.waker();
     let (asleep, told) = mpsc::channel();
     let other = thread::spawn(move || {
@@ -56,24 +60,16 @@ fn a_wake_ends_a_wait() {
         waker.wake();
     });
     asleep.send(()).expect("the other thread lives");
-    assert!(turn(&mut hub, PATIENCE) < PATIENCE);
+    assert!(turn(hub, PATIENCE) < PATIENCE);
     other.join().expect("it does not panic");
 }
 
 #[test]
 fn a_wake_ends_a_look_and_the_next_turn_looks_again() {
     let mut hub = looking(PATIENCE);
-    let waker = hub.waker();
-    waker.wake();
+    hub.waker().wake();
     assert!(turn(&mut hub, PATIENCE) < PATIENCE);
-    let (asleep, told) = mpsc::channel();
-    let other = thread::spawn(move || {
-        told.recv().expect("the hub's thread lives");
-        waker.wake();
-    });
-    asleep.send(()).expect("the other thread lives");
-    assert!(turn(&mut hub, PATIENCE) < PATIENCE);
-    other.join().expect("it does not panic");
+    is_woken(&mut hub);
     // Neither looks longer than the turn may take.
     let short = Duration::from_millis(20);
     assert!(turn(&mut hub, short) >= short);

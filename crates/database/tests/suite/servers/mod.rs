@@ -269,6 +269,16 @@ impl Drop for Postgres {
     }
 }
 
+/// The line of a file that says whose servers are, where they may not be this user's.
+pub fn run_by() -> &'static str {
+    match is_root() {
+        true => {
+            "run_by = [\"setpriv\", \"--reuid=postgres\", \"--regid=postgres\", \"--clear-groups\"]"
+        }
+        false => "",
+    }
+}
+
 #[track_caller]
 pub fn sql_at(port: u16, database: &str, sql: &str) -> String {
     let port = port.to_string();
