@@ -89,7 +89,7 @@ impl Core {
             lost,
             tries: tries + 1,
         });
-        let ticks = (2 + self.rank_without(lost)) * STAGGER << tries;
+        let ticks = ((2 + self.rank_without(lost)) * STAGGER) << tries;
         let more = self.draw(STAGGER as u64) as usize;
         self.elect_after(ticks + more);
     }
