@@ -63,9 +63,11 @@ impl Controller<'_> {
             }
             return Ok(pods(&seen));
         }
-        let processes = self.processes()?;
-        let wanted = self.plan.file.start.instances;
-        let gone = (0..wanted).find(|instance| !processes.iter().any(|p| p.instance == *instance));
+        let wanted: Vec<u16> = (0..self.plan.file.start.instances).collect();
+        let found = block_in_place(|| process::find_all(&self.plan.id, &wanted));
+        let processes = found.map_err(|error| format!("look for processes: {error}"))?;
+        let mut wanted = wanted.into_iter();
+        let gone = wanted.find(|instance| !processes.iter().any(|p| p.instance == *instance));
         match gone {
             None => Ok(processes.iter().map(instance).collect()),
             Some(gone) => Err(format!(

@@ -101,8 +101,9 @@ impl Keeper {
                 continue;
             }
             let folder = self.root.join(&self.service).join(&running.rollout);
-            let found = process::find(&running.rollout)?;
             let mut ports = process::ports(&folder)?;
+            let wanted: Vec<u16> = ports.keys().copied().collect();
+            let found = process::find_all(&running.rollout, &wanted)?;
             let gone: Vec<u16> = ports
                 .keys()
                 .copied()

@@ -19,6 +19,8 @@ use crate::state::write;
 const MARK: &str = "EVEROPEN_ROLLOUT";
 /// Between two looks whether processes have ended.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long one that is not seen may be in the middle of becoming another program.
+const BECOMING: Duration = Duration::from_millis(200);
 /// Looks in a row that find nobody before all have ended.
 const QUIET: u32 = 3;
 /// Ports are taken below those that the system gives to clients.
@@ -50,6 +52,21 @@ pub(crate) fn find(rollout: &str) -> io::Result<Vec<Process>> {
     all.retain(|process| leads_session(process.pid));
     all.sort_by_key(|process| process.instance);
     Ok(all)
+}
+
+/// The same, and looked for again for a moment where one of these instances is not among them: what is in the
+/// middle of becoming another program has no environment to be read, and is not seen though it runs. A script
+/// in front of a program does that several times.
+pub(crate) fn find_all(rollout: &str, wanted: &[u16]) -> io::Result<Vec<Process>> {
+    let deadline = Instant::now() + BECOMING;
+    loop {
+        let found = find(rollout)?;
+        let is_there = |wanted: &u16| found.iter().any(|process| process.instance == *wanted);
+        if wanted.iter().all(is_there) || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// All processes with a rollout's mark, those included that its processes started.
