@@ -67,3 +67,28 @@ fn an_edge_that_is_started_again_in_between_goes_on_with_the_weights() {
     assert_eq!(place.roll_back().outcome, Outcome::Back);
     place.only("1");
 }
+
+/// As a script in front of the real program does, only more often.
+const BECOMES: &str = r#"
+if [ "$1" -gt 0 ]; then
+    left=$(($1 - 1))
+    shift
+    exec sh "$0" "$left" "$@"
+fi
+shift
+exec "$@"
+"#;
+
+#[test]
+fn an_instance_that_becomes_other_programs_before_it_is_ready_has_not_ended() {
+    let place = Place::new();
+    let script = place.folder.path().join("becomes.sh");
+    std::fs::write(&script, BECOMES).expect("written");
+    let mut file = place.file("1", "", "");
+    let script = script.display().to_string();
+    let before = ["sh".to_string(), script, "2000".to_string()];
+    file.start.command.splice(0..0, before);
+    let ended = place.apply(&file);
+    assert_eq!(ended.outcome, Outcome::New, "{ended:?}");
+    place.only("1");
+}
