@@ -46,8 +46,10 @@ impl Controller<'_> {
         }
     }
 
-    pub(crate) fn processes(&self) -> Result<Vec<Process>, String> {
-        process::find(&self.plan.id).map_err(|error| format!("look for processes: {error}"))
+    /// What runs, of which these instances should.
+    pub(crate) fn processes(&self, wanted: &[u16]) -> Result<Vec<Process>, String> {
+        block_in_place(|| process::find_all(&self.plan.id, wanted))
+            .map_err(|error| format!("look for processes: {error}"))
     }
 
     /// All instances of the new version, if all of them run.
@@ -64,8 +66,7 @@ impl Controller<'_> {
             return Ok(pods(&seen));
         }
         let wanted: Vec<u16> = (0..self.plan.file.start.instances).collect();
-        let found = block_in_place(|| process::find_all(&self.plan.id, &wanted));
-        let processes = found.map_err(|error| format!("look for processes: {error}"))?;
+        let processes = self.processes(&wanted)?;
         let mut wanted = wanted.into_iter();
         let gone = wanted.find(|instance| !processes.iter().any(|p| p.instance == *instance));
         match gone {

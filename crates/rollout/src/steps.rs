@@ -77,7 +77,10 @@ impl Controller<'_> {
                 set.deployment, set.namespace, set.replicas, set.image
             ));
         }
-        let running = self.processes()?;
+        // One that another controller has started a moment ago must not be started twice.
+        let noted = process::ports(&self.path).map_err(|error| error.to_string())?;
+        let noted: Vec<u16> = noted.into_keys().collect();
+        let running = self.processes(&noted)?;
         let mut given: Vec<u16> = running.iter().map(|process| process.port).collect();
         for instance in (0..instances).filter(|at| !running.iter().any(|p| p.instance == *at)) {
             let (start, version) = (&self.plan.file.start, &self.plan.file.version);
