@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use everopen_rollout::state::now_ms;
+use everopen_rollout::id;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{File, Strategy};
@@ -119,7 +119,7 @@ impl Plan {
         steps.extend(after);
         steps.extend([Step::Switch, Step::Turn, Step::Proof]);
         Self {
-            id: format!("{}-forth", now_ms()),
+            id: id::fresh("forth"),
             file: file.clone(),
             from: Side::Blue,
             steps,
@@ -129,11 +129,7 @@ impl Plan {
     /// From the side that serves to the one from which it came.
     pub fn turned(file: &File, from: Side) -> Self {
         Self {
-            id: format!(
-                "{}-{}",
-                now_ms(),
-                if from == Side::Green { "back" } else { "forth" }
-            ),
+            id: id::fresh(if from == Side::Green { "back" } else { "forth" }),
             file: file.clone(),
             from,
             steps: vec![

@@ -99,11 +99,7 @@ impl Both {
     /// It can't be asked, or the service could not be taken back when the database fails.
     pub fn plan(&self, site: &execute::Site<'_>) -> Result<Plan<Parts>, execute::Fault> {
         let inventory = execute::inventory(site.root, &self.version)?;
-        let id = format!(
-            "{}-{}",
-            everopen_rollout::state::now_ms(),
-            self.version.version
-        );
+        let id = everopen_rollout::id::fresh(&self.version.version);
         let service = plan::plan(&self.version, &inventory, &id);
         let before = Service::before(site, &service);
         let parts = Parts {

@@ -14,9 +14,9 @@ use clap::{Args, Subcommand};
 use everopen_kubernetes::Clusters;
 use everopen_rollout::execute::{self, By, Ended, Site};
 use everopen_rollout::file::{Decision, File};
+use everopen_rollout::id;
 use everopen_rollout::journal::{Entry, Line, Outcome};
 use everopen_rollout::plan::{Plan, plan};
-use everopen_rollout::state::now_ms;
 
 use crate::cli::LogFormat;
 use rehearse::Wanted;
@@ -399,7 +399,7 @@ pub fn user() -> String {
 fn make(root: &Path, file: &Path) -> Result<Plan> {
     let file = File::read(file)?;
     let inventory = execute::inventory(root, &file)?;
-    let id = format!("{}-{}", now_ms(), file.version);
+    let id = id::fresh(&file.version);
     Ok(plan(&file, &inventory, &id))
 }
 

@@ -11,10 +11,10 @@ use tokio::task::block_in_place;
 use crate::cluster::Cluster;
 use crate::execute::{self, By, Ended, Fault as Broken, Site};
 use crate::file::File;
+use crate::id;
 use crate::journal::{Entry, Line, Outcome};
 use crate::plan::{Step, plan};
 use crate::process;
-use crate::state::now_ms;
 
 /// What is thrown in while the new version has its first share of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub async fn play(
             "strategy.percent and strategy.bake_ms: a game day needs a share, and a time in which something can happen".into(),
         ));
     }
-    let id = format!("{}-{}", now_ms(), file.version);
+    let id = id::fresh(&file.version);
     let made = plan(file, &inventory, &id);
     let set = file.set(&made.to, &id);
     let by = By {

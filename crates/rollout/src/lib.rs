@@ -20,6 +20,7 @@ pub mod gameday;
 mod health;
 mod host;
 pub mod http;
+pub mod id;
 pub mod journal;
 mod journey;
 pub mod keep;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use everopen_rollout::execute::By;
+use everopen_rollout::id;
 use everopen_rollout::journal::{Entry, Journal, Line, Outcome};
-use everopen_rollout::state::{Folder, now_ms, write};
+use everopen_rollout::state::{Folder, write};
 
 use super::clone::Clone;
 use super::file::{File, Index, Schema, Version};
@@ -167,7 +168,7 @@ impl<'a> Work<'a> {
         let text = serde_json::to_vec_pretty(file).map_err(Into::into);
         let text = io_fault("write what is done", text)?;
         io_fault("write what is done", write(&kept_file(root, name), &text))?;
-        let path = lock.rollout(&format!("{}-{what}", now_ms()));
+        let path = lock.rollout(&id::fresh(what));
         io_fault("make the change's folder", fs::create_dir_all(&path))?;
         io_fault("write what is done", write(&path.join("plan.json"), &text))?;
         let opened = Journal::open(&path.join("journal.jsonl"));

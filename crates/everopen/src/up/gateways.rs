@@ -13,10 +13,11 @@ use anyhow::{Context, Result, bail};
 use everopen_edge::admin::Client;
 use everopen_rollout::execute::{self, By, Site};
 use everopen_rollout::file::File;
+use everopen_rollout::id;
 use everopen_rollout::journal::{Entry, Line, Outcome};
 use everopen_rollout::keep::{self, Instance, Keeper};
 use everopen_rollout::plan::{Plan, plan};
-use everopen_rollout::state::{Folder, State, now_ms};
+use everopen_rollout::state::{Folder, State};
 
 use super::access;
 use super::front::{Front, SERVICE, settings};
@@ -189,7 +190,7 @@ impl Work {
 
     fn plan(&self, file: &File) -> Result<Plan> {
         let inventory = execute::inventory(&self.front.rollouts(), file)?;
-        let id = format!("{}-{}", now_ms(), file.version);
+        let id = id::fresh(&file.version);
         Ok(plan(file, &inventory, &id))
     }
 

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::state::now_ms;
+use crate::id;
 
 pub use carrier::{Carrier, busy, last};
 pub use service::Service;
@@ -127,7 +127,7 @@ impl<P> Plan<P> {
             End::New => "forth",
         };
         Self {
-            id: format!("{}-{way}", now_ms()),
+            id: id::fresh(way),
             to,
             parts: self.parts,
         }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use everopen_rollout::id;
 use everopen_rollout::journal::{self, Line};
 use everopen_rollout::state::{Folder, now_ms, write};
 use serde::{Deserialize, Serialize};
@@ -253,18 +254,11 @@ pub fn prepare(
         .chars()
         .map(|c| if known(c) { c } else { '-' })
         .collect();
-    let mut at_ms = now_ms();
-    let id = loop {
-        let id = format!("{at_ms}-{stem}");
-        io_fault("make the folder of runs", std::fs::create_dir_all(root))?;
-        match std::fs::create_dir(root.join(&id)) {
-            Ok(()) => break id,
-            // Another of the same name was begun in this millisecond.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => at_ms += 1,
-            Err(error) => return io_fault("make the run's folder", Err(error)),
-        }
-    };
+    let at_ms = now_ms();
+    let id = id::fresh(&stem);
+    io_fault("make the folder of runs", std::fs::create_dir_all(root))?;
     let folder = root.join(&id);
+    io_fault("make the run's folder", std::fs::create_dir(&folder))?;
     let begun = Begun {
         id,
         file,
