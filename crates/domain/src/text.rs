@@ -45,6 +45,16 @@ impl<const N: usize> Text<N> {
     /// # Errors
     /// [`TextError`] when the bytes are too long or not printable ASCII.
     pub fn new(bytes: &[u8]) -> Result<Self, TextError> {
+        let mut text = Self::EMPTY;
+        text.set(bytes)?;
+        Ok(text)
+    }
+
+    /// Checks `bytes` and becomes them; stays as it is where they are no text.
+    ///
+    /// # Errors
+    /// As [`Text::new`].
+    pub fn set(&mut self, bytes: &[u8]) -> Result<(), TextError> {
         if bytes.len() > N || bytes.len() > 255 {
             return Err(TextError::TooLong);
         }
@@ -55,10 +65,10 @@ impl<const N: usize> Text<N> {
         if !printable || bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ') {
             return Err(TextError::NotPrintable);
         }
-        let mut text = Self::EMPTY;
-        text.bytes[..bytes.len()].copy_from_slice(bytes);
-        text.len = bytes.len() as u8;
-        Ok(text)
+        self.bytes = [0; N];
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.len = bytes.len() as u8;
+        Ok(())
     }
 
     /// The text as a string slice.

@@ -1,6 +1,9 @@
 //! The allocator of the program.
 
 use std::ffi::c_long;
+use std::mem::MaybeUninit;
+
+use rustix::mm::{Advice, madvise};
 
 use libmimalloc_sys::{mi_option_get, mi_option_set, mi_option_t, mi_option_use_numa_nodes};
 
@@ -13,21 +16,80 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: mi_option_t = mi_option_use_numa_nodes - 1;
 /// What it is where nobody has said anything.
 const DEFAULT_MS: c_long = 1_000;
-/// A replica keeps the newest of its log in memory, and what it frees there it needs again within seconds:
-/// given back to the system meanwhile, it would come back page by page, zeroed while commands wait.
+/// What a program frees under load it needs again within seconds: given back to the system meanwhile, it would
+/// come back page by page, zeroed while commands wait.
 const KEPT_MS: c_long = 60_000;
+const FOR_EVER: c_long = -1;
+/// Whoever serves goes first. On Linux, niceness is a thread's own.
+const NICENESS: i32 = 10;
 
 /// Keeps memory that is free for a while. Before there is a second thread; `MIMALLOC_PURGE_DELAY` goes first.
+pub fn keep() {
+    keep_for(DEFAULT_MS, KEPT_MS);
+}
+
 #[allow(
     unsafe_code,
     reason = "the allocator's options can be set in no other way"
 )]
-pub fn keep() {
+fn keep_for(before: c_long, milliseconds: c_long) {
     // SAFETY: both take any option's number, and no other thread runs yet that could use them.
     unsafe {
-        if mi_option_get(PURGE_DELAY) == DEFAULT_MS {
-            mi_option_set(PURGE_DELAY, KEPT_MS);
+        if mi_option_get(PURGE_DELAY) == before {
+            mi_option_set(PURGE_DELAY, milliseconds);
         }
+    }
+}
+
+/// What is asked for at once: a little less than the most that the allocator has in one place, so that
+/// little is left between.
+const PIECE: usize = 31 << 20;
+/// Addresses from which a piece may be put in place: a system's page, of any size that it is built with.
+const PAGE: usize = 64 << 10;
+
+/// Has so much memory put in place by the system, and leaves it to the allocator, which gives it out before it
+/// takes more. Else a replica's first gigabytes of log wait for pages to be found and zeroed, and on a virtual
+/// machine for its host to find them as well. A thread of its own does it: what comes meanwhile is no slower
+/// than without.
+///
+/// Before there is a second thread: a replica gives no memory back to the system from here on.
+pub fn put_in_place(mib: u32) {
+    keep_for(KEPT_MS, FOR_EVER);
+    let count = (mib as usize).div_ceil(PIECE >> 20);
+    let work = move || {
+        let _ = rustix::process::nice(NICENESS);
+        // All at once, and then free.
+        if let Err(error) = pieces(count) {
+            // Linux before 5.14 does not know it; nothing but time is lost.
+            tracing::info!(%error, "memory is not put in place");
+        }
+    };
+    let thread = std::thread::Builder::new().name("everopen-memory".into());
+    if let Err(error) = thread.spawn(work) {
+        tracing::info!(%error, "memory is not put in place");
+    }
+}
+
+fn pieces(count: usize) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let piece = |_| {
+        let mut piece = Vec::with_capacity(PIECE);
+        let free = piece.spare_capacity_mut();
+        let skipped = free.as_ptr().align_offset(PAGE);
+        populate(free.get_mut(skipped..).unwrap_or_default())?;
+        Ok(piece)
+    };
+    (0..count).map(piece).collect()
+}
+
+#[allow(unsafe_code, reason = "no safe interface to this advice")]
+fn populate(memory: &mut [MaybeUninit<u8>]) -> rustix::io::Result<()> {
+    // SAFETY: the memory is this slice's own, and the advice leaves in it what is there.
+    unsafe {
+        madvise(
+            memory.as_mut_ptr().cast(),
+            memory.len(),
+            Advice::LinuxPopulateWrite,
+        )
     }
 }
 
@@ -45,5 +107,25 @@ mod tests {
             set || is == DEFAULT_MS,
             "{is}: another option, or another default"
         );
+    }
+
+    #[test]
+    fn what_is_put_in_place_is_there() {
+        let resident = || {
+            let text = std::fs::read_to_string("/proc/self/statm").expect("a process");
+            let pages: usize = text.split(' ').nth(1).expect("two").parse().expect("pages");
+            pages * rustix::param::page_size()
+        };
+        let before = resident();
+        let pieces = match pieces(2) {
+            Err(rustix::io::Errno::INVAL) => {
+                println!("left out: this system can't put memory in place (Linux 5.14 can)");
+                return;
+            }
+            other => other.expect("memory"),
+        };
+        let more = resident() - before;
+        assert!(more > 2 * PIECE - (1 << 20), "{more}");
+        assert!(pieces.iter().all(Vec::is_empty));
     }
 }

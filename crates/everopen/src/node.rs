@@ -1,8 +1,6 @@
 //! `everopen node`: one replica.
 
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -25,10 +23,10 @@ const PROGRESS: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the replica can't start, or ended by a fault.
 pub fn run(args: &cli::Process) -> Result<()> {
-    keep_memory();
     args.tether.start()?;
     let file = crate::config::node::Node::read(&args.config)?;
     let (id, listen) = (file.node.node, file.node.listen);
+    crate::memory::put_in_place(file.node.memory_mib);
     Plan::check_none(&args.config.with_extension("recover.toml"))?;
     // Signals that come while the log is read are not lost.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -56,28 +54,6 @@ pub fn run(args: &cli::Process) -> Result<()> {
         .with_context(|| format!("replica {id} ended by a fault"))?;
     tracing::info!(applied, "stopped");
     Ok(())
-}
-
-/// Begins again with a setting of the allocator, which reads it before `main`: memory that a replica does
-/// not need at the moment goes back to the system after a minute and not after a second. Under load it
-/// is needed again at once, and fresh pages cost a virtual machine more than all else.
-fn keep_memory() {
-    const SETTING: &str = "MIMALLOC_PURGE_DELAY";
-    const MILLISECONDS: &str = "60000";
-    if std::env::var_os(SETTING).is_some() {
-        return;
-    }
-    let mut arguments = std::env::args_os();
-    let (Some(name), Ok(program)) = (arguments.next(), std::env::current_exe()) else {
-        return;
-    };
-    // The same process with the same files; it only comes back when that is not possible, and then goes
-    // on without the setting.
-    let _ = Command::new(program)
-        .arg0(name)
-        .args(arguments)
-        .env(SETTING, MILLISECONDS)
-        .exec();
 }
 
 /// The replica room's settings.

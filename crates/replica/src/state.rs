@@ -229,6 +229,7 @@ impl State {
         scratch.repeated.clear();
         let mut applied = 0;
         let mut number = 0;
+        let mut command = Command::Tick;
         while let Some(request) = entry.next_request() {
             let (origin, _) = request.map_err(unreadable)?;
             let (known, session) = match origin {
@@ -257,17 +258,11 @@ impl State {
             let became = match known {
                 Known::New => {
                     let (from, start) = (events.len(), scratch.encoded.len());
-                    // Commands are large: none is moved once more than it must be.
-                    loop {
-                        match entry.next_command() {
-                            Some(Ok(ref command)) => {
-                                self.check_logic(command, logic_max)?;
-                                self.venue.apply(time, command, &mut events);
-                                applied += 1;
-                            }
-                            Some(Err(error)) => return Err(unreadable(error)),
-                            None => break,
-                        }
+                    while let Some(read) = entry.next_command(&mut command) {
+                        read.map_err(unreadable)?;
+                        self.check_logic(&command, logic_max)?;
+                        self.venue.apply(time, &command, &mut events);
+                        applied += 1;
                     }
                     for event in &events[from..] {
                         event::encode(event, &mut scratch.encoded);

@@ -33,27 +33,30 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Where bytes come from: a slice and how far it has been read.
+/// Where bytes come from: those that are left, and how many there were up to their end.
 #[derive(Clone, Debug)]
 pub(crate) struct Input<'a> {
-    bytes: &'a [u8],
-    offset: usize,
+    rest: &'a [u8],
+    end: usize,
 }
 
 impl<'a> Input<'a> {
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, offset: 0 }
+        Self {
+            rest: bytes,
+            end: bytes.len(),
+        }
     }
 
     pub const fn remaining(&self) -> usize {
-        self.bytes.len() - self.offset
+        self.rest.len()
     }
 
     #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        match self.bytes[self.offset..].get(..count) {
-            Some(taken) => {
-                self.offset += count;
+        match self.rest.split_at_checked(count) {
+            Some((taken, rest)) => {
+                self.rest = rest;
                 Ok(taken)
             }
             None => Err(self.error("too short")),
@@ -62,9 +65,9 @@ impl<'a> Input<'a> {
 
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        match self.bytes[self.offset..].first_chunk() {
-            Some(taken) => {
-                self.offset += N;
+        match self.rest.split_first_chunk() {
+            Some((taken, rest)) => {
+                self.rest = rest;
                 Ok(*taken)
             }
             None => Err(self.error("too short")),
@@ -74,35 +77,39 @@ impl<'a> Input<'a> {
     /// Takes the next `count` bytes as an input of their own, whose offsets go on from here.
     #[inline]
     pub fn part(&mut self, count: usize) -> Result<Input<'a>, DecodeError> {
-        let offset = self.offset;
-        if self.remaining() < count {
-            return Err(self.error("too short"));
-        }
-        self.offset += count;
-        Ok(Input {
-            bytes: &self.bytes[..offset + count],
-            offset,
-        })
+        let end = self.offset() + count;
+        let rest = self.take(count)?;
+        Ok(Input { rest, end })
+    }
+
+    /// The tag of the frame that comes, if there is one.
+    #[inline]
+    pub fn tag(&self) -> Option<u16> {
+        self.rest.first_chunk().copied().map(u16::from_le_bytes)
     }
 
     /// The bytes that are left.
-    pub fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.offset..]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     #[inline]
     pub fn finish(&self) -> Result<(), DecodeError> {
-        if self.remaining() == 0 {
+        if self.rest.is_empty() {
             Ok(())
         } else {
             Err(self.error("bytes left over"))
         }
     }
 
+    const fn offset(&self) -> usize {
+        self.end - self.rest.len()
+    }
+
     /// An error where the input stands.
     pub const fn error(&self, what: &'static str) -> DecodeError {
         DecodeError {
-            offset: self.offset,
+            offset: self.offset(),
             what,
         }
     }
@@ -112,6 +119,14 @@ impl<'a> Input<'a> {
 pub(crate) trait Wire: Sized {
     fn put<S: Sink>(&self, out: &mut S);
     fn get(input: &mut Input<'_>) -> Result<Self, DecodeError>;
+
+    /// The same, into a value that is there: what is large is written where it stays. After an error it
+    /// is any value.
+    #[inline]
+    fn read(&mut self, input: &mut Input<'_>) -> Result<(), DecodeError> {
+        *self = Self::get(input)?;
+        Ok(())
+    }
 }
 
 macro_rules! wire_int {

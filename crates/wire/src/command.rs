@@ -30,10 +30,10 @@
 
 use alloc::vec::Vec;
 
-use everopen_domain::{AmendOrder, Command};
+use everopen_domain::{AmendOrder, Command, MemberId, NewOrder};
 
 use crate::DecodeError;
-use crate::codec::{Input, wire_frames, wire_struct};
+use crate::codec::{Input, Wire, wire_frames, wire_struct};
 
 wire_struct! {
     AmendOrder { target, price, size }
@@ -67,12 +67,34 @@ wire_frames! {
     }
 }
 
+/// The tag of [`Command::PlaceOrder`].
+const PLACE_ORDER: u16 = 100;
 /// The most bytes that a command takes, tag and length included.
 pub const BYTES_MAX: usize = 250;
 
 /// Appends a command.
 pub fn encode(command: &Command, out: &mut Vec<u8>) {
     put_frame(command, out);
+}
+
+/// Reads a command into one that is there. The most frequent in the log is also among the largest, and is
+/// written where it stays.
+pub(crate) fn read_frame(input: &mut Input<'_>, into: &mut Command) -> Result<(), DecodeError> {
+    if input.tag() != Some(PLACE_ORDER) {
+        *into = get_frame(input)?;
+        return Ok(());
+    }
+    u16::get(input)?;
+    let count = usize::from(u16::get(input)?);
+    let mut body = input.part(count)?;
+    *into = Command::PlaceOrder {
+        member: MemberId::get(&mut body)?,
+        order: NewOrder::default(),
+    };
+    if let Command::PlaceOrder { order, .. } = into {
+        order.read(&mut body)?;
+    }
+    body.finish()
 }
 
 /// The command that `bytes` are.
@@ -101,6 +123,22 @@ pub struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
+    /// As [`Iterator::next`], into a command that is there: none is moved. After an error it is any command.
+    #[inline]
+    pub fn next_into(&mut self, command: &mut Command) -> Option<Result<(), DecodeError>> {
+        if self.ended {
+            return None;
+        }
+        if self.left == 0 {
+            self.ended = true;
+            return self.input.finish().err().map(Err);
+        }
+        self.left -= 1;
+        let read = read_frame(&mut self.input, command);
+        self.ended = read.is_err();
+        Some(read)
+    }
+
     pub(crate) const fn over(input: Input<'a>, count: u32) -> Self {
         Self {
             input,
@@ -125,17 +163,9 @@ impl Iterator for Commands<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        if self.left == 0 {
-            self.ended = true;
-            return self.input.finish().err().map(Err);
-        }
-        self.left -= 1;
-        let command = get_frame(&mut self.input);
-        self.ended = command.is_err();
-        Some(command)
+        let mut command = Command::Tick;
+        let read = self.next_into(&mut command)?;
+        Some(read.map(|()| command))
     }
 }
 

@@ -100,9 +100,15 @@ impl<const N: usize> Wire for Text<N> {
     }
     #[inline]
     fn get(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        let mut text = Self::EMPTY;
+        text.read(input)?;
+        Ok(text)
+    }
+    #[inline]
+    fn read(&mut self, input: &mut Input<'_>) -> Result<(), DecodeError> {
         let error = input.error("text is too long or not printable ascii");
         let count = usize::from(u8::get(input)?);
-        Self::new(input.take(count)?).map_err(|_| error)
+        self.set(input.take(count)?).map_err(|_| error)
     }
 }
 

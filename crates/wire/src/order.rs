@@ -20,10 +20,7 @@
 //! After the flags stands the instrument, then what follows, in the order of its bits. A field
 //! that is zero or empty is not given, and one that is given is not zero or empty.
 
-use everopen_domain::{
-    Amount, ClientOrderId, NewOrder, OrderType, Price, Quantity, SelfTradePrevention, Side, Stop,
-    TimeInForce, Timestamp,
-};
+use everopen_domain::{NewOrder, OrderType, SelfTradePrevention, Side, Stop, TimeInForce};
 
 use crate::DecodeError;
 use crate::codec::{Input, Sink, Wire};
@@ -96,15 +93,20 @@ impl Wire for NewOrder {
         }
     }
 
-    #[inline]
     fn get(input: &mut Input<'_>) -> Result<Self, DecodeError> {
+        let mut order = Self::default();
+        order.read(input)?;
+        Ok(order)
+    }
+
+    fn read(&mut self, input: &mut Input<'_>) -> Result<(), DecodeError> {
         let error = input.error("unknown flags of an order");
         let flags = u16::get(input)?;
         if flags & UNUSED != 0 {
             return Err(error);
         }
         let has = |flag: u16| flags & flag != 0;
-        let mut order = Self {
+        *self = Self {
             instrument: Wire::get(input)?,
             side: enum_of::<Side>(flags & 1, error)?,
             order_type: enum_of::<OrderType>(flags >> 1 & 1, error)?,
@@ -114,27 +116,27 @@ impl Wire for NewOrder {
             ..Self::default()
         };
         if has(PRICE) {
-            order.price = given(input, |price: &Price| price.0 != 0)?;
+            given(input, &mut self.price, |price| price.0 != 0)?;
         }
         if has(SIZE) {
-            order.size = given(input, |size: &Quantity| size.0 != 0)?;
+            given(input, &mut self.size, |size| size.0 != 0)?;
         }
         if has(FUNDS) {
-            order.funds = given(input, |funds: &Amount| funds.0 != 0)?;
+            given(input, &mut self.funds, |funds| funds.0 != 0)?;
         }
         if has(EXPIRES_AT) {
-            order.expires_at = given(input, |time: &Timestamp| time.0 != 0)?;
+            given(input, &mut self.expires_at, |time| time.0 != 0)?;
         }
         if has(DISPLAY_SIZE) {
-            order.display_size = given(input, |size: &Quantity| size.0 != 0)?;
+            given(input, &mut self.display_size, |size| size.0 != 0)?;
         }
         if has(STOP) {
-            order.stop = Some(Stop::get(input)?);
+            self.stop = Some(Stop::get(input)?);
         }
         if has(CLIENT_ORDER_ID) {
-            order.client_order_id = given(input, |id: &ClientOrderId| !id.is_empty())?;
+            given(input, &mut self.client_order_id, |id| !id.is_empty())?;
         }
-        Ok(order)
+        Ok(())
     }
 }
 
@@ -142,12 +144,13 @@ impl Wire for NewOrder {
 #[inline(always)]
 fn given<T: Wire>(
     input: &mut Input<'_>,
+    field: &mut T,
     says_something: impl FnOnce(&T) -> bool,
-) -> Result<T, DecodeError> {
+) -> Result<(), DecodeError> {
     let error = input.error("a given field of an order is zero or empty");
-    let value = T::get(input)?;
-    if says_something(&value) {
-        Ok(value)
+    field.read(input)?;
+    if says_something(field) {
+        Ok(())
     } else {
         Err(error)
     }

@@ -103,8 +103,10 @@ fn in_place(bytes: &[u8]) -> Result<Requests, DecodeError> {
     while let Some(request) = reader.next_request() {
         let (origin, _) = request?;
         let mut commands = Vec::new();
-        while let Some(command) = reader.next_command() {
-            commands.push(command?);
+        let mut command = Command::Tick;
+        while let Some(read) = reader.next_command(&mut command) {
+            read?;
+            commands.push(command.clone());
         }
         requests.push((origin, commands));
     }

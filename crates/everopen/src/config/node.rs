@@ -42,6 +42,9 @@ pub struct Node {
     /// A snapshot is taken when the log has grown by so much since the last one.
     #[serde(default = "sixty_four")]
     pub snapshot_every_mib: u32,
+    /// Memory that is put in place when it starts; 0 for none.
+    #[serde(default = "two_hundred_and_fifty_six")]
+    pub memory_mib: u32,
     /// The newest version of the venue's rules that it may switch to; the newest that it knows if
     /// none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +62,10 @@ fn log() -> PathBuf {
 
 const fn sixty_four() -> u32 {
     64
+}
+
+const fn two_hundred_and_fifty_six() -> u32 {
+    256
 }
 
 const HEAD: &str = "\
@@ -122,6 +129,9 @@ impl Node {
                 "snapshot_every_mib: {} is not from 1 to 65536",
                 self.snapshot_every_mib
             );
+        }
+        if self.memory_mib > 65_536 {
+            bail!("memory_mib: {} is above 65536", self.memory_mib);
         }
         let known = everopen_venue::Venue::LOGIC_MAX;
         if let Some(wanted) = self.logic_max

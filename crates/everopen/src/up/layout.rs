@@ -23,6 +23,8 @@ use crate::config::{ClusterId, Tls};
 
 /// Replicas of a new venue, if nothing else is asked for: it survives the loss of one.
 const REPLICAS: usize = 3;
+/// Memory that each has in place from the start: several share a machine that has other work as well.
+const MEMORY_MIB: u32 = 64;
 
 /// Where everything is in a data directory.
 #[derive(Clone, Debug)]
@@ -172,6 +174,7 @@ impl Layout {
             segment_mib: args.segment_mib,
             keep_log: args.keep_log,
             snapshot_every_mib: 64,
+            memory_mib: MEMORY_MIB,
             logic_max: args.logic_max,
             tls: Tls::within(Path::new("../tls"), Name::Node(replica.id)),
             nodes: if replica.join {

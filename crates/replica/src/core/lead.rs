@@ -96,14 +96,15 @@ impl Core {
                 // Whether a session is there is only certain where the log says so.
                 Known::New | Known::Applying(_) | Known::Unknown | Known::WindowFull => {}
             }
-            for command in command::decode_all(commands, u32::from(*count)) {
-                match command {
-                    Err(_) => return Err(Refused::new(RefusalCode::Malformed)),
-                    // Only [`Core::activate`] knows whether every member is ready for it.
-                    Ok(Command::ActivateLogic { .. }) => {
-                        return Err(Refused::new(RefusalCode::NotAllowed));
-                    }
-                    Ok(_) => {}
+            let mut commands = command::decode_all(commands, u32::from(*count));
+            let mut command = Command::Tick;
+            while let Some(read) = commands.next_into(&mut command) {
+                if read.is_err() {
+                    return Err(Refused::new(RefusalCode::Malformed));
+                }
+                // Only [`Core::activate`] knows whether every member is ready for it.
+                if matches!(command, Command::ActivateLogic { .. }) {
+                    return Err(Refused::new(RefusalCode::NotAllowed));
                 }
             }
         }

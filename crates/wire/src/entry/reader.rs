@@ -189,18 +189,19 @@ impl InPlace<'_> {
         }
     }
 
-    /// The next command of the current request; none after its last one.
+    /// Reads the next command of the current request into one that is there: commands are large, and none is
+    /// moved. None after the request's last one.
     ///
     /// # Errors
-    /// [`DecodeError`]; nothing comes after it.
+    /// [`DecodeError`]; nothing comes after it, and `command` is any.
     #[inline]
-    pub fn next_command(&mut self) -> Option<Result<Command, DecodeError>> {
+    pub fn next_command(&mut self, command: &mut Command) -> Option<Result<(), DecodeError>> {
         self.commands = self.commands.checked_sub(1)?;
-        let command = command::get_frame(&mut self.reader.input);
-        if command.is_err() {
+        let read = command::read_frame(&mut self.reader.input, command);
+        if read.is_err() {
             (self.commands, self.reader.ended) = (0, true);
         }
-        Some(command)
+        Some(read)
     }
 
     fn failed<T>(&mut self, error: DecodeError) -> Option<Result<T, DecodeError>> {
