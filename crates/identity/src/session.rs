@@ -9,7 +9,7 @@ use crate::load::Identity;
 use crate::name::{Name, NameError, peer_name};
 
 /// Plaintext that a session takes before what it sealed was written.
-const SEALED_BYTES_MAX: usize = 256 << 10;
+const SEALED_BYTES_MAX: usize = 64 << 10;
 
 /// One side of a mutually authenticated connection. It does no input or output of its own: bytes
 /// of the peer are fed in, and what is sealed is written where the caller says.

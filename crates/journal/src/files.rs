@@ -14,7 +14,7 @@ pub(crate) const RESERVED: &str = "next.reserved";
 const LOCK: &str = "lock";
 const ZEROS: usize = 1 << 20;
 /// Direct writes want place, length and memory to be multiples of the disk's block. Segments are.
-const ALIGNMENT: usize = format::BLOCK_BYTES as usize;
+pub(crate) const ALIGNMENT: usize = format::BLOCK_BYTES as usize;
 /// Dirty bytes after which a zero fill syncs, so that a commit never waits for all of it at once.
 const FILL_SYNC_BYTES: u64 = 8 << 20;
 
@@ -174,10 +174,8 @@ impl Dir {
     /// Writes zeros over `from..to`.
     pub fn fill_zeros(&self, file: &File, from: u64, to: u64, stop: &AtomicBool) -> io::Result<()> {
         let wanted = to.saturating_sub(from).min(ZEROS as u64) as usize;
-        // Direct writes want their memory aligned as the file is.
-        let zeros = vec![0; wanted + ALIGNMENT];
-        let start = zeros.as_ptr().align_offset(ALIGNMENT);
-        let zeros = &zeros[start..start + wanted];
+        let mut memory = Vec::new();
+        let zeros = aligned(&mut memory, wanted);
         let (mut at, mut dirty) = (from, 0);
         while at < to {
             if stop.load(Ordering::Relaxed) {
@@ -212,6 +210,15 @@ impl Dir {
         }
         self.fill_zeros(file, 0, bytes, stop)
     }
+}
+
+/// So many bytes of `memory`, which grows to it, as direct writes want them. What stands in them is from before.
+pub(crate) fn aligned(memory: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if memory.len() < bytes + ALIGNMENT {
+        *memory = vec![0; bytes + ALIGNMENT];
+    }
+    let start = memory.as_ptr().align_offset(ALIGNMENT);
+    &mut memory[start..start + bytes]
 }
 
 /// Fills `buffer` with the whole file.

@@ -2,14 +2,14 @@
 use crate::config::{Config, RetainLog};
 use crate::error::{AppendError, Error, is_no_space};
 use crate::files::{Dir, RESERVED};
-use crate::format::{self, BLOCK_BYTES, FrameHeader, FrameKind, HEADER_BYTES, SegmentHeader};
+use crate::format::{self, BLOCK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
 use crate::reader::Reader;
 use crate::recovery::{self, Recovery};
 use crate::reserve::{Refusal, Reserve};
+use crate::segment::{Segment, activate};
 use crate::snapshot::Snapshots;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,63 +50,6 @@ pub struct Retired {
     pub segments: u32,
 }
 
-/// The segment that is being written.
-#[derive(Debug)]
-pub(crate) struct Segment {
-    pub file: File,
-    pub first_index: u64,
-    pub bytes: u64,
-    /// Offset of the next frame.
-    pub end: u64,
-    /// Digest of the last frame.
-    pub digest: u32,
-}
-
-impl Segment {
-    pub fn header(&self, kind: FrameKind, first_index: u64, acknowledged: u64) -> FrameHeader {
-        let previous = self.digest;
-        FrameHeader {
-            kind,
-            first_index,
-            acknowledged,
-            body_bytes: 0,
-            count: 0,
-            previous,
-        }
-    }
-
-    /// Says that everything before `next` was acknowledged, where the next frame will go. Not synced:
-    /// it only has to get there before somebody doubts the last frame.
-    pub fn mark(&self, kind: FrameKind, next: u64) -> io::Result<()> {
-        let mark = self
-            .header(kind, next, next - 1)
-            .encode(self.first_index, self.end);
-        self.file.write_all_at(&mark, self.end)
-    }
-}
-
-/// Makes a reserved file the segment that starts at `first_index`. The old name stays if it fails.
-pub(crate) fn activate(
-    dir: &Dir,
-    file: &File,
-    first_index: u64,
-    previous: u32,
-    segment_bytes: u64,
-) -> Result<(), Error> {
-    let path = dir.segment(first_index);
-    let header = SegmentHeader {
-        first_index,
-        segment_bytes,
-        previous,
-    }
-    .encode();
-    file.write_all_at(&header, 0)
-        .and_then(|()| dir.sync_data(file))
-        .and_then(|()| std::fs::rename(dir.path.join(RESERVED), &path))
-        .map_err(|e| Error::io("start segment", &path, e))?;
-    dir.sync()
-}
-
 /// The single writer of a directory. Dropping it drops what was appended and not committed.
 #[derive(Debug)]
 pub struct Journal {
@@ -141,7 +84,8 @@ impl Journal {
         config.validate()?;
         let dir = Dir::create(&config.dir, config.durability)?;
         let lock = dir.lock()?;
-        let recovered = recovery::recover(&dir, &config)?;
+        let mut recovered = recovery::recover(&dir, &config)?;
+        recovered.current.go_direct(&dir);
         let recovery = recovered.recovery;
         let shared = Arc::new(Shared {
             first_index: AtomicU64::new(recovery.first_index),
@@ -276,9 +220,8 @@ impl Journal {
         let end = (at + bytes + HEADER_BYTES as u64).next_multiple_of(BLOCK_BYTES);
         let end = end.min(self.current.bytes);
         self.buffer.resize((end - at) as usize, 0);
-        self.current.file.write_all_at(&self.buffer, at)?;
+        self.current.write(&self.buffer, bytes)?;
         self.dir.sync_data(&self.current.file)?;
-        self.current.end += bytes;
         self.current.digest = self.digest;
         self.buffer.truncate(HEADER_BYTES);
         self.count = 0;
@@ -331,11 +274,13 @@ impl Journal {
         let digest = self.current.digest;
         self.current = Segment {
             file,
+            blocks: None,
             first_index,
             bytes,
             end: BLOCK_BYTES,
             digest,
         };
+        self.current.go_direct(&self.dir);
         // An empty segment (made with a smaller size) is replaced by one of the same name.
         if self.segments.last() != Some(&first_index) {
             self.segments.push(first_index);

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod direct;
 mod error;
 mod files;
 mod format;
@@ -19,6 +20,7 @@ mod reader;
 mod recovery;
 mod reserve;
 mod scan;
+mod segment;
 mod snapshot;
 
 pub use config::{Config, Durability, RetainLog};

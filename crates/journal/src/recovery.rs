@@ -3,8 +3,8 @@ use crate::config::{Config, SEGMENT_BYTES_MAX};
 use crate::error::Error;
 use crate::files::{self, Dir};
 use crate::format::{self, BLOCK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
-use crate::journal::{Segment, activate};
 use crate::scan::{Salvage, ScanReport, Tail, scan};
+use crate::segment::{Segment, activate};
 use crate::snapshot::{self, BadSnapshot, SnapshotRef};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -112,6 +112,7 @@ fn create(dir: &Dir, config: &Config) -> Result<Recovered, Error> {
     };
     let current = Segment {
         file,
+        blocks: None,
         first_index: 1,
         bytes,
         end: BLOCK_BYTES,
@@ -197,6 +198,7 @@ fn settle(
         .expect("invariant: a scan without a header is corrupt");
     let mut current = Segment {
         file,
+        blocks: None,
         first_index,
         bytes: header.segment_bytes,
         end: report.end,

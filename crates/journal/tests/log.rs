@@ -1,7 +1,7 @@
 //! The journal as its callers see it: append, commit, read, snapshot, retire, open again.
 mod support;
 
-use everopen_journal::{AppendError, Config, Error, Journal, RetainLog, scan};
+use everopen_journal::{AppendError, Config, Durability, Error, Journal, RetainLog, scan};
 use std::io::Read;
 use support::{open, payload, records, small, write};
 
@@ -394,4 +394,45 @@ fn every_commit_is_marked_and_every_left_segment_sealed() {
         );
     }
     assert!(first > 20, "{first}");
+}
+
+#[test]
+fn what_is_written_past_the_page_cache_is_what_is_written_through_it() {
+    let write = |durability| {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || Config {
+            durability,
+            segment_bytes: 64 << 10,
+            max_record_bytes: 20 << 10,
+            ..support::small(dir.path())
+        };
+        let mut journal = Journal::open(config()).unwrap().0;
+        for index in 1..=200_u64 {
+            let length = (index * 7_919 % 1_300) as usize * if index % 17 == 0 { 15 } else { 1 };
+            journal.append(&support::payload(index, length)).unwrap();
+            match index % 7 {
+                0 | 1 => {}
+                2 => drop(journal.commit().unwrap()),
+                _ => drop(journal.commit_unmarked().unwrap()),
+            }
+            if index % 41 == 0 {
+                journal.commit_unmarked().unwrap();
+                drop(journal);
+                journal = Journal::open(config()).unwrap().0;
+            }
+        }
+        journal.commit().unwrap();
+        drop(journal);
+        let mut segments: Vec<(std::ffi::OsString, Vec<u8>)> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().extension().is_some_and(|e| e == "segment"))
+            .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+            .collect();
+        segments.sort();
+        segments
+    };
+    let (direct, cached) = (write(Durability::Fsync), write(Durability::Memory));
+    assert!(direct.len() > 3, "{} segments", direct.len());
+    assert!(direct == cached, "the same bytes in the same files");
 }

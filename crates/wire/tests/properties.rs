@@ -106,7 +106,7 @@ fn in_place(bytes: &[u8]) -> Result<Requests, DecodeError> {
         let mut command = Command::Tick;
         while let Some(read) = reader.next_command(&mut command) {
             read?;
-            commands.push(command.clone());
+            commands.push(command);
         }
         requests.push((origin, commands));
     }
