@@ -41,6 +41,8 @@ fn keep_for(before: c_long, milliseconds: c_long) {
     }
 }
 
+/// Of what is free, at most one part in so many is put in place.
+const SHARE: usize = 8;
 /// What is asked for at once: a little less than the most that the allocator has in one place, so that
 /// little is left between.
 const PIECE: usize = 31 << 20;
@@ -55,7 +57,16 @@ const PAGE: usize = 64 << 10;
 /// Before there is a second thread: a replica gives no memory back to the system from here on.
 pub fn put_in_place(mib: u32) {
     keep_for(KEPT_MS, FOR_EVER);
-    let count = (mib as usize).div_ceil(PIECE >> 20);
+    let mut bytes = (mib as usize) << 20;
+    if let Some(free) = free_bytes().filter(|free| bytes > free / SHARE) {
+        bytes = free / SHARE;
+        tracing::info!(
+            "{} MiB of memory are put in place and not {mib}, of {} that are free",
+            bytes >> 20,
+            free >> 20
+        );
+    }
+    let count = bytes / PIECE;
     let work = move || {
         let _ = rustix::process::nice(NICENESS);
         // All at once, and then free.
@@ -68,6 +79,31 @@ pub fn put_in_place(mib: u32) {
     if let Err(error) = thread.spawn(work) {
         tracing::info!(%error, "memory is not put in place");
     }
+}
+
+/// What the system has for this process, as far as it says: of the machine, and of its control group (version 2).
+fn free_bytes() -> Option<usize> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| available(&text));
+    let group = read("/proc/self/cgroup").and_then(|text| {
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let number = |name: &str| -> Option<usize> {
+            let text = read(&format!("/sys/fs/cgroup{path}/{name}"))?;
+            text.trim().parse().ok()
+        };
+        // Without a limit it says `max`, which is no number.
+        Some(number("memory.max")?.saturating_sub(number("memory.current")?))
+    });
+    machine.into_iter().chain(group).min()
+}
+
+/// `MemAvailable` of `/proc/meminfo` (proc(5)), in bytes.
+fn available(meminfo: &str) -> Option<usize> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 fn pieces(count: usize) -> rustix::io::Result<Vec<Vec<u8>>> {
@@ -107,6 +143,15 @@ mod tests {
             set || is == DEFAULT_MS,
             "{is}: another option, or another default"
         );
+    }
+
+    #[test]
+    fn what_is_free_is_known() {
+        let text = "MemTotal:  24000000 kB\nMemFree:  10 kB\nMemAvailable:   2048 kB\n";
+        assert_eq!(available(text), Some(2 << 20));
+        assert_eq!(available("MemTotal: 1 kB\n"), None);
+        let free = free_bytes().expect("Linux says it");
+        assert!(free > 1 << 20, "{free}");
     }
 
     #[test]
