@@ -57,7 +57,7 @@ impl Release {
         let all = self.said(&["status"]);
         let names = all.lines().filter_map(|line| line.split(' ').next());
         names
-            .filter(|name| name.ends_with("-both"))
+            .filter(|name| name.contains("-both-"))
             .map(str::to_string)
             .collect()
     }
