@@ -4,7 +4,7 @@
 //! `cargo xtask bench cluster -- [--seconds N] [--only floor|etcd|ours] [--mode fsync|memory]`
 //!
 //! The floor is measured before and after everything else; the systems run one after the other,
-//! each alone. Clients and all processes share the machine's cores. Ends with an error when a
+//! each alone, and each load on a cluster of its own. Clients and all processes share the machine's cores. Ends with an error when a
 //! bound is missed or something that was asked for could not be measured; etcd missing on this
 //! machine is no error, but what is compared with it then counts as not measured.
 #![forbid(unsafe_code)]
@@ -197,30 +197,36 @@ fn etcd(results: &mut Results, dir: &Path, loads: &[Load], span: Span) {
         }
     };
     results.peer = Some(program.version.clone());
-    match etcd::Etcd::start(&program, dir) {
-        Ok(mut etcd) => run(results, etcd::NAME, Mode::Fsync, loads, &mut etcd, span),
-        Err(error) => fail(results, etcd::NAME, Mode::Fsync, loads, &error),
-    }
+    let start = |dir: &Path| etcd::Etcd::start(&program, dir);
+    run(
+        results,
+        (etcd::NAME, Mode::Fsync),
+        (loads, span),
+        dir,
+        start,
+    );
 }
 
 fn ours(results: &mut Results, mode: Mode, dir: &Path, loads: &[Load], span: Span) {
-    match ours::Everopen::start(mode, dir) {
-        Ok(mut cluster) => run(results, ours::NAME, mode, loads, &mut cluster, span),
-        Err(error) => fail(results, ours::NAME, mode, loads, &error),
-    }
+    let start = |dir: &Path| ours::Everopen::start(mode, dir);
+    run(results, (ours::NAME, mode), (loads, span), dir, start);
 }
 
-fn run(
+/// Measures each load on a cluster of its own, whose data goes with it: no row is slower, or quicker, for what
+/// the rows before it left.
+fn run<D: Driver>(
     results: &mut Results,
-    system: &'static str,
-    mode: Mode,
-    loads: &[Load],
-    driver: &mut impl Driver,
-    span: Span,
+    (system, mode): (&'static str, Mode),
+    (loads, span): (&[Load], Span),
+    dir: &Path,
+    start: impl Fn(&Path) -> Result<D>,
 ) {
     for load in loads {
         println!("{system}, {}, {load} ...", mode.name());
-        match driver.measure(*load, span) {
+        let measured = tempfile::tempdir_in(dir)
+            .context("make a folder for the data")
+            .and_then(|dir| start(dir.path())?.measure(*load, span));
+        match measured {
             Ok(outcome) => results
                 .rows
                 .push(Row::measured(system, mode, *load, outcome)),
