@@ -28,6 +28,12 @@ pub fn keep() {
     keep_for(DEFAULT_MS, KEPT_MS);
 }
 
+/// Gives no memory back from here on, for a program that has much under way whenever it is busy. After
+/// [`keep`], and as it before there is a second thread.
+pub fn keep_for_good() {
+    keep_for(KEPT_MS, FOR_EVER);
+}
+
 #[allow(
     unsafe_code,
     reason = "the allocator's options can be set in no other way"
@@ -50,13 +56,10 @@ const PIECE: usize = 31 << 20;
 const PAGE: usize = 64 << 10;
 
 /// Has so much memory put in place by the system, and leaves it to the allocator, which gives it out before it
-/// takes more. Else a replica's first gigabytes of log wait for pages to be found and zeroed, and on a virtual
-/// machine for its host to find them as well. A thread of its own does it: what comes meanwhile is no slower
-/// than without.
-///
-/// Before there is a second thread: a replica gives no memory back to the system from here on.
+/// takes more. Else a replica's first seconds under load wait for pages to be found and zeroed, and on a virtual
+/// machine for its host to find them as well. A thread of its own does it, so nothing waits for it. After
+/// [`keep_for_good`]: it would be given back else.
 pub fn put_in_place(mib: u32) {
-    keep_for(KEPT_MS, FOR_EVER);
     let mut bytes = (mib as usize) << 20;
     if let Some(free) = free_bytes().filter(|free| bytes > free / SHARE) {
         bytes = free / SHARE;

@@ -23,6 +23,7 @@ const PROGRESS: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the replica can't start, or ended by a fault.
 pub fn run(args: &cli::Process) -> Result<()> {
+    crate::memory::keep_for_good();
     args.tether.start()?;
     let file = crate::config::node::Node::read(&args.config)?;
     let (id, listen) = (file.node.node, file.node.listen);

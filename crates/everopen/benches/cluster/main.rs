@@ -1,12 +1,14 @@
 //! Three replicas on this machine, beside what the machine itself takes and beside three members of
 //! etcd, measured in one run.
 //!
-//! `cargo xtask bench cluster -- [--seconds N] [--only floor|etcd|ours] [--mode fsync|memory]`
+//! `cargo xtask bench cluster -- [--seconds N] [--only floor|etcd|ours] [--mode fsync|memory]
+//! [--load one|clients|pipelined|batched|open] [--memory-mib N]`
 //!
 //! The floor is measured before and after everything else; the systems run one after the other,
-//! each alone, and each load on a cluster of its own. Clients and all processes share the machine's cores. Ends with an error when a
-//! bound is missed or something that was asked for could not be measured; etcd missing on this
-//! machine is no error, but what is compared with it then counts as not measured.
+//! each alone, and each load on a cluster of its own. Clients and all processes share the machine's
+//! cores. Ends with an error when a bound is missed or something that was asked for could not be
+//! measured; etcd missing on this machine is no error, but what is compared with it then counts as
+//! not measured.
 #![forbid(unsafe_code)]
 
 mod bounds;
@@ -58,6 +60,9 @@ struct Options {
     /// One load alone; bounds of the others are then not measured.
     #[arg(long)]
     load: Option<LoadKind>,
+    /// Memory that each replica has in place from the start; its default when not given.
+    #[arg(long)]
+    memory_mib: Option<u32>,
     /// Where the data goes; the disk is what is measured. The build folder when not given.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -173,7 +178,11 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
                 Load::Open(Work::Bare, RATES[0]),
                 Load::Open(Work::Bare, RATES[1]),
             ]);
-            ours(&mut results, mode, dir, &loads, Span::of(time));
+            let setup = ours::Setup {
+                mode,
+                memory_mib: options.memory_mib,
+            };
+            ours(&mut results, setup, dir, &loads, Span::of(time));
         }
     }
     if let Some(floor) = &mut results.floor {
@@ -207,9 +216,9 @@ fn etcd(results: &mut Results, dir: &Path, loads: &[Load], span: Span) {
     );
 }
 
-fn ours(results: &mut Results, mode: Mode, dir: &Path, loads: &[Load], span: Span) {
-    let start = |dir: &Path| ours::Everopen::start(mode, dir);
-    run(results, (ours::NAME, mode), (loads, span), dir, start);
+fn ours(results: &mut Results, setup: ours::Setup, dir: &Path, loads: &[Load], span: Span) {
+    let start = |dir: &Path| ours::Everopen::start(setup, dir);
+    run(results, (ours::NAME, setup.mode), (loads, span), dir, start);
 }
 
 /// Measures each load on a cluster of its own, whose data goes with it: no row is slower, or quicker, for what

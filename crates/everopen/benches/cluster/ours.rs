@@ -23,6 +23,14 @@ const SESSION_WINDOW: usize = 4_096;
 const PATIENCE: Duration = Duration::from_secs(30);
 const CLUSTER: &str = "6576657220626e636865647320636c75";
 
+/// How they are set up.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub mode: Mode,
+    /// Of `node.toml`; its default where none is given.
+    pub memory_mib: Option<u32>,
+}
+
 /// Three replicas of the real program.
 pub struct Everopen {
     replicas: Vec<Replica>,
@@ -47,7 +55,9 @@ impl Drop for Replica {
 
 impl Everopen {
     /// Starts them with their data in `dir` and waits for a leader.
-    pub fn start(mode: Mode, dir: &Path) -> Result<Self> {
+    pub fn start(setup: Setup, dir: &Path) -> Result<Self> {
+        let Setup { mode, memory_mib } = setup;
+        let memory = memory_mib.map_or_else(String::new, |mib| format!("memory_mib = {mib}\n"));
         let dir = dir.join(format!("everopen-{}", mode.name()));
         let tls = dir.join("tls");
         let authority = Authority::open_or_create(&tls)?;
@@ -71,7 +81,7 @@ impl Everopen {
             std::fs::create_dir_all(&folder)?;
             let config = folder.join("node.toml");
             let text = format!(
-                "node = {id}\ncluster = \"{CLUSTER}\"\nlisten = \"{address}\"\ndurability = \"{}\"\n\n\
+                "node = {id}\ncluster = \"{CLUSTER}\"\nlisten = \"{address}\"\ndurability = \"{}\"\n{memory}\n\
                  [tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n\n{}",
                 mode.name(),
                 files.ca,
