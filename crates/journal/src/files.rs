@@ -5,6 +5,7 @@ use crate::format;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,6 +177,7 @@ impl Dir {
         let wanted = to.saturating_sub(from).min(ZEROS as u64) as usize;
         let mut memory = Vec::new();
         let zeros = aligned(&mut memory, wanted);
+        let zeros = &memory[zeros];
         let (mut at, mut dirty) = (from, 0);
         while at < to {
             if stop.load(Ordering::Relaxed) {
@@ -212,13 +214,14 @@ impl Dir {
     }
 }
 
-/// So many bytes of `memory`, which grows to it, as direct writes want them. What stands in them is from before.
-pub(crate) fn aligned(memory: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+/// Where so many bytes lie in `memory`, which grows to them, as direct writes want them. What stands in them
+/// is from before.
+pub(crate) fn aligned(memory: &mut Vec<u8>, bytes: usize) -> Range<usize> {
     if memory.len() < bytes + ALIGNMENT {
         *memory = vec![0; bytes + ALIGNMENT];
     }
     let start = memory.as_ptr().align_offset(ALIGNMENT);
-    &mut memory[start..start + bytes]
+    start..start + bytes
 }
 
 /// Fills `buffer` with the whole file.

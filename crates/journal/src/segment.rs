@@ -4,6 +4,7 @@ use crate::direct::Blocks;
 use crate::error::Error;
 use crate::files::{Dir, RESERVED};
 use crate::format::{FrameHeader, FrameKind, SegmentHeader};
+use crate::ring::{Ended, Ring};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -60,6 +61,28 @@ impl Segment {
         self.file.write_all_at(bytes, self.end)?;
         self.end += kept;
         Ok(())
+    }
+
+    /// As [`Self::write`], and makes it durable, but only begins to; [`Self::end`] is to be called with what
+    /// came of it before anything else is written. False where nothing was begun.
+    pub fn begin(&mut self, ring: &mut Option<Ring>, bytes: &[u8], kept: u64) -> bool {
+        let at = self.end;
+        let begun = self
+            .blocks
+            .as_mut()
+            .is_some_and(|blocks| blocks.begin(ring, bytes, at, kept));
+        if begun {
+            self.end += kept;
+        }
+        begun
+    }
+
+    /// A write that was begun has ended.
+    pub fn end(&mut self, ended: Ended) -> io::Result<()> {
+        self.blocks
+            .as_mut()
+            .expect("invariant: nothing takes them away while they write")
+            .end(ended)
     }
 
     /// Goes on past the page cache, if its bytes are to reach the disk at all and the file system has that.

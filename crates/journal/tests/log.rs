@@ -413,6 +413,7 @@ fn what_is_written_past_the_page_cache_is_what_is_written_through_it() {
             match index % 7 {
                 0 | 1 => {}
                 2 => drop(journal.commit().unwrap()),
+                3 | 4 => journal.begin_commit().unwrap(),
                 _ => drop(journal.commit_unmarked().unwrap()),
             }
             if index % 41 == 0 {

@@ -10,6 +10,9 @@ enum Operation {
     Append(usize),
     Commit,
     CommitUnmarked,
+    /// And go on while it is under way.
+    BeginCommit,
+    PollCommit,
     Mark,
     Read(usize),
     Snapshot(u64),
@@ -23,6 +26,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         12 => (0usize..=1024).prop_map(Operation::Append),
         2 => Just(Operation::Commit),
         4 => Just(Operation::CommitUnmarked),
+        4 => Just(Operation::BeginCommit),
+        2 => Just(Operation::PollCommit),
         1 => Just(Operation::Mark),
         4 => (1usize..40).prop_map(Operation::Read),
         1 => (0u64..20).prop_map(Operation::Snapshot),
@@ -35,7 +40,21 @@ fn operation() -> impl Strategy<Value = Operation> {
 struct Model {
     records: Vec<Vec<u8>>,
     durable: usize,
+    /// What the commit under way makes durable.
+    begun: Option<usize>,
     snapshots: std::collections::BTreeMap<u64, Vec<u8>>,
+}
+
+impl Model {
+    /// Everything up to `durable` is; and so is what was under way.
+    fn waited(&mut self, durable: usize) {
+        (self.durable, self.begun) = (durable, None);
+    }
+
+    /// The commit under way, if there is one, was waited for.
+    fn settled(&mut self) {
+        self.waited(self.begun.unwrap_or(self.durable));
+    }
 }
 
 /// The reader follows the log while it grows; `next` is what it must hand out.
@@ -76,7 +95,7 @@ proptest! {
         // Where it is to be durable, it is written past the page cache, which the reader reads.
         let open = || Journal::open(Config { durability, ..small(dir.path()) }).unwrap();
         let (mut journal, _) = open();
-        let mut model = Model { records: vec![], durable: 0, snapshots: Default::default() };
+        let mut model = Model { records: vec![], durable: 0, begun: None, snapshots: Default::default() };
         let mut reader = journal.replay(0).unwrap();
         for operation in operations {
             match operation {
@@ -88,19 +107,39 @@ proptest! {
                     // The end of a segment commits what came before.
                     let durable = journal.durable_index() as usize;
                     prop_assert!(durable == model.durable || durable + 1 == model.records.len());
-                    model.durable = durable;
+                    if durable + 1 == model.records.len() {
+                        model.waited(durable);
+                    }
                 }
                 Operation::Commit => {
                     let last = journal.commit().unwrap().last_index;
                     prop_assert_eq!(last as usize, model.records.len());
-                    model.durable = model.records.len();
+                    model.waited(model.records.len());
                 }
                 Operation::CommitUnmarked => {
                     let last = journal.commit_unmarked().unwrap().last_index;
                     prop_assert_eq!(last as usize, model.records.len());
-                    model.durable = model.records.len();
+                    model.waited(model.records.len());
                 }
-                Operation::Mark => journal.mark().unwrap(),
+                Operation::BeginCommit => {
+                    model.settled();
+                    journal.begin_commit().unwrap();
+                    match journal.durable_index() as usize == model.durable {
+                        true => model.begun = Some(model.records.len()),
+                        // It was waited for.
+                        false => model.waited(model.records.len()),
+                    }
+                    prop_assert!(durability == Durability::Fsync || model.begun.is_none_or(|begun| begun == model.durable));
+                }
+                Operation::PollCommit => {
+                    if journal.poll_commit().unwrap() {
+                        model.settled();
+                    }
+                }
+                Operation::Mark => {
+                    journal.mark().unwrap();
+                    model.settled();
+                }
                 Operation::Read(count) => {
                     if reader.next_index() < journal.first_index() {
                         reader = journal.replay(journal.first_index() - 1).unwrap();
@@ -126,6 +165,7 @@ proptest! {
                 }
                 Operation::Reopen => {
                     drop(journal);
+                    model.settled();
                     let recovery;
                     (journal, recovery) = open();
                     prop_assert_eq!(recovery.torn_tail, None);

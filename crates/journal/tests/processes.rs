@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     (
         "killed_at_random_moments_nothing_acknowledged_is_lost",
         killed,
@@ -29,6 +29,10 @@ const CASES: [Case; 3] = [
     (
         "a_failed_write_stops_the_journal_until_it_is_opened_again",
         failed_write,
+    ),
+    (
+        "a_failed_write_that_was_begun_stops_the_journal_as_well",
+        failed_begun_write,
     ),
 ];
 
@@ -40,6 +44,7 @@ fn main() {
             "full disk" => full_disk_child(&dir),
             "file size" => file_size_child(&dir),
             "failed write" => failed_write_child(&dir),
+            "failed begun write" => failed_begun_write_child(&dir),
             other => panic!("no such role: {other}"),
         }
         return;
@@ -152,15 +157,30 @@ fn writer(dir: &Path) {
     let mut random = Random(std::env::var(SEED).unwrap().parse().unwrap());
     let mut out = std::io::stdout().lock();
     let deadline = Instant::now() + DEADLINE;
+    let mut begun = 0;
     while Instant::now() < deadline {
         for _ in 0..=random.below(40) {
             let bytes = command(state.applied + 1);
             journal.append(&bytes).unwrap();
             state.apply(&bytes);
         }
-        let committed = journal.commit().unwrap();
-        assert_eq!(committed.last_index, state.applied);
-        if random.below(20) == 0 {
+        if random.below(2) == 0 {
+            journal.commit().unwrap();
+        } else {
+            // And goes on with more before it is durable; that is not acknowledged.
+            journal.begin_commit().unwrap();
+            begun = state.applied;
+            while !journal.poll_commit().unwrap() {
+                if begun == state.applied || random.below(4) == 0 {
+                    let bytes = command(state.applied + 1);
+                    journal.append(&bytes).unwrap();
+                    state.apply(&bytes);
+                }
+            }
+        }
+        let durable = journal.durable_index();
+        assert!(durable == state.applied || durable >= begun && begun > 0);
+        if random.below(20) == 0 && durable == state.applied {
             journal
                 .snapshots()
                 .write(state.applied, &state.encode())
@@ -168,7 +188,7 @@ fn writer(dir: &Path) {
             journal.retire().unwrap();
         }
         // A closed pipe means that the parent is gone.
-        if writeln!(out, "{}", committed.last_index)
+        if writeln!(out, "{durable}")
             .and_then(|()| out.flush())
             .is_err()
         {
@@ -474,6 +494,48 @@ fn failed_write_child(dir: &Path) {
     drop(journal);
     let (mut journal, reopened) = restore(dir);
     assert!((100..110).contains(&reopened.applied), "{reopened:?}");
+    let state = append(&mut journal, reopened, 10);
+    drop(journal);
+    assert_eq!(restore(dir).1, state);
+    println!("survived with {} commands", state.applied);
+}
+
+fn failed_begun_write() {
+    let dir = tempfile::tempdir().unwrap();
+    succeeds(limited("failed begun write", dir.path()));
+}
+
+fn failed_begun_write_child(dir: &Path) {
+    let config = Config {
+        durability: Durability::Fsync,
+        ..busy(dir)
+    };
+    let (mut journal, _) = Journal::open(config).unwrap();
+    let state = append(&mut journal, State::EMPTY, 100);
+    // The block in which the next frame begins, and no further.
+    let used = everopen_journal::scan(&std::fs::read(support::segment(dir, 1)).unwrap()).end;
+    set_file_size(Some(used));
+    for number in 101..=110 {
+        journal.append(&command(number)).unwrap();
+    }
+    let failed = loop {
+        match journal.begin_commit().and_then(|()| journal.poll_commit()) {
+            Ok(true) => panic!("there was no room for it"),
+            Ok(false) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failed, Error::Io { .. }), "{failed}");
+    set_file_size(None);
+    assert!(matches!(
+        journal.begin_commit(),
+        Err(Error::Poisoned { .. })
+    ));
+    assert!(matches!(journal.commit(), Err(Error::Poisoned { .. })));
+    assert_eq!(journal.durable_index(), state.applied);
+    drop(journal);
+    let (mut journal, reopened) = restore(dir);
+    assert!((100..=110).contains(&reopened.applied), "{reopened:?}");
     let state = append(&mut journal, reopened, 10);
     drop(journal);
     assert_eq!(restore(dir).1, state);

@@ -103,6 +103,24 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins to make everything appended durable; where the system can't go on alone, it is when this
+    /// returns.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn begin(&mut self) -> Result<(), Fault> {
+        self.journal.begin_commit()?;
+        Ok(())
+    }
+
+    /// Whether everything of which that was begun is durable.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn has_ended(&mut self) -> Result<bool, Fault> {
+        Ok(self.journal.poll_commit()?)
+    }
+
     /// Nothing more was written for a while: says of what there is that it was acknowledged.
     ///
     /// # Errors

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use everopen_identity::{Name, Session};
 use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::connection::{Connection, Stage, opened};
@@ -20,6 +22,8 @@ use crate::spin::Spin;
 use crate::waker::Waker;
 
 const WAKE: Token = Token(0);
+/// Of files that only end a wait: no listener has that number.
+const WATCHED: Token = Token(FIRST_ID as usize - 1);
 pub(crate) const FIRST_LISTENER: usize = 1;
 /// Events that one poll takes.
 const EVENTS: usize = 256;
@@ -190,6 +194,17 @@ impl Hub {
             }
         }
         self.spare = list;
+    }
+
+    /// Lets a wait end when that file, which is no connection, becomes readable (anew each time). A file that
+    /// is closed is watched no longer.
+    ///
+    /// # Errors
+    /// When the system can't watch it.
+    pub fn watch(&mut self, file: RawFd) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&file), WATCHED, Interest::READABLE)
     }
 
     /// What wakes this hub from other threads.

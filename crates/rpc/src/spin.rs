@@ -15,9 +15,10 @@ pub(crate) struct Spin {
 
 impl Spin {
     pub fn set(&mut self, most: Duration) {
-        if most != self.most {
-            *self = Self { most, misses: 0 };
+        if self.most.is_zero() {
+            self.misses = 0;
         }
+        self.most = most;
     }
 
     /// How long to look before the next wait; zero for not at all.

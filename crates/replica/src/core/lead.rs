@@ -111,7 +111,9 @@ impl Core {
         if self.disk_full {
             return Err(Refused::later(RefusalCode::JournalFull, FULL_RETRY_MS));
         }
-        if self.pending.len() >= PENDING_ENTRIES_MAX {
+        if self.pending.len() >= PENDING_ENTRIES_MAX
+            || self.unwritten_bytes > self.config.unwritten_bytes_max
+        {
             return Err(Refused::later(RefusalCode::Busy, BUSY_RETRY_MS));
         }
         if self.bundle.count() >= self.config.entry_requests_max {
@@ -202,8 +204,7 @@ impl Core {
         if due.is_some_and(|due| due <= now) && !self.tick_pending && !self.disk_full {
             self.propose_tick();
         }
-        if !self.bundle.is_empty()
-            && !self.is_handing_over()
+        if self.may_propose()
             && let Err(refused) = self.propose()
         {
             debug_assert_ne!(refused.code, RefusalCode::NotLeader);
@@ -215,6 +216,19 @@ impl Core {
             self.reads.rounds.push_back((self.reads.round, tickets));
             self.raw.read_index(self.reads.round.to_le_bytes().to_vec());
         }
+    }
+
+    /// Whether the entry gathered so far is to be proposed. Not while the one before it is neither on this
+    /// replica's disk nor committed: the disks of the others are as busy with it, and what comes meanwhile
+    /// shares the next one. An entry that is full does not wait.
+    pub(super) fn may_propose(&self) -> bool {
+        let is_under_way = self.write_done < self.write_issued && self.awaits_others();
+        !self.bundle.is_empty() && !self.is_handing_over() && !is_under_way
+    }
+
+    /// Whether this replica leads and an entry of its log is not committed yet.
+    pub fn awaits_others(&self) -> bool {
+        self.is_leader() && self.commit_index() < self.last_index()
     }
 
     /// A replica can become the leader in the middle of a turn, and be asked at once.

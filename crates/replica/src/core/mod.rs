@@ -8,6 +8,7 @@
 mod agree;
 mod apply;
 mod change;
+mod config;
 mod effects;
 mod elect;
 mod lead;
@@ -29,51 +30,8 @@ use crate::storage::Log;
 
 pub use agree::Disagreement;
 pub use change::MembershipChange;
+pub use config::Config;
 pub use effects::{Answer, Effects, Install, Record, Refused, Step, Submission, Ticket, Write};
-
-/// How a core is run.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// This replica's number.
-    pub node: u64,
-    /// Ticks without a leader after which an election begins, at least; the real number is drawn
-    /// between this and twice as many.
-    pub election_ticks: usize,
-    /// Ticks between a leader's heartbeats.
-    pub heartbeat_ticks: usize,
-    /// Where draws begin; two replicas should not share one.
-    pub seed: u64,
-    /// The newest version of the venue's rules that this replica may use.
-    pub logic_max: u16,
-    /// Bytes of one entry at most.
-    pub entry_bytes_max: usize,
-    /// Requests in one entry at most.
-    pub entry_requests_max: u32,
-    /// Bytes that may be proposed and not committed.
-    pub uncommitted_bytes_max: u64,
-    /// A snapshot is taken each time so many bytes of entries were applied.
-    pub snapshot_every_bytes: u64,
-    /// Bytes of entries to keep in memory for a member that is behind, past the last snapshot.
-    pub log_keep_bytes: u64,
-}
-
-impl Config {
-    /// The usual settings for replica `node`, with ticks of 10 ms in mind.
-    pub fn new(node: u64) -> Self {
-        Self {
-            node,
-            election_ticks: 50,
-            heartbeat_ticks: 5,
-            seed: node,
-            logic_max: everopen_venue::Venue::LOGIC_MAX,
-            entry_bytes_max: 256 << 10,
-            entry_requests_max: 4_096,
-            uncommitted_bytes_max: 16 << 20,
-            snapshot_every_bytes: 64 << 20,
-            log_keep_bytes: 32 << 20,
-        }
-    }
-}
 
 /// Why a core stops. Going on would risk a wrong balance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +74,8 @@ pub struct Core {
     voted: u64,
     /// Readies whose writes are under way, with the messages that wait for them.
     persisting: VecDeque<Persisting>,
+    /// Bytes of the writes that the disk has not done.
+    unwritten_bytes: usize,
     /// A state that is being taken over: the write that holds it.
     installing: Option<u64>,
     /// A peer's state, its bytes, and how many of them are its own.
@@ -154,6 +114,7 @@ pub struct Core {
 struct Persisting {
     number: u64,
     write: u64,
+    bytes: usize,
     messages: Vec<Message>,
 }
 
@@ -202,6 +163,7 @@ impl Core {
             write_done: 0,
             voted: 0,
             persisting: VecDeque::new(),
+            unwritten_bytes: 0,
             installing: None,
             incoming: None,
             committed: Vec::new(),
@@ -444,8 +406,10 @@ impl Core {
 
     /// Whether anything waits for a turn.
     pub fn has_work(&self) -> bool {
-        let to_propose = !self.bundle.is_empty() && !self.is_handing_over();
-        to_propose || self.raw.has_ready() || !self.committed.is_empty() || self.stop.is_some()
+        self.may_propose()
+            || self.raw.has_ready()
+            || !self.committed.is_empty()
+            || self.stop.is_some()
     }
 
     fn hard_state(&self) -> &HardState {

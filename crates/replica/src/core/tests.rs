@@ -8,7 +8,7 @@ use super::*;
 use crate::disk::Writer;
 use crate::recovery::{Origin, recover};
 
-/// Replica 1 with its disk, and a hand that plays replica 2.
+/// Replica 1 with its disk, and a hand that plays the others.
 struct Desk {
     dir: TempDir,
     core: Core,
@@ -80,7 +80,7 @@ impl Desk {
         }
     }
 
-    /// Turns and writes until nothing is left; replica 2 votes for 1 and takes what it is sent.
+    /// Turns and writes until nothing is left; the others vote for 1 and take what they are sent.
     fn settle(&mut self) {
         loop {
             let messages = self.turn();
@@ -96,7 +96,7 @@ impl Desk {
 
     fn take(&mut self, message: &Message) {
         let mut answer = Message::default();
-        (answer.from, answer.to, answer.term) = (2, 1, message.term);
+        (answer.from, answer.to, answer.term) = (message.to, 1, message.term);
         let kind = match message.get_msg_type() {
             MessageType::MsgRequestPreVote => MessageType::MsgRequestPreVoteResponse,
             MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
@@ -315,4 +315,77 @@ fn a_leader_that_is_heard_again_is_waited_for_as_ever() {
     (beat.from, beat.to, beat.term) = (2, 1, 1);
     desk.core.receive(beat);
     assert_eq!(asks_for_votes(&mut desk, 49), [] as [usize; 0]);
+}
+
+#[test]
+fn what_comes_while_an_entry_is_under_way_shares_the_next() {
+    let mut desk = Desk::new(&[1, 2, 3]);
+    desk.core.campaign();
+    desk.settle();
+    assert!(desk.core.is_leader());
+    let first = desk.core.last_index();
+    let mut ticket = 0;
+    let mut ask = |desk: &mut Desk, more: u64| {
+        let open = Submission::OpenSession { nonce: ticket };
+        ticket += 1;
+        desk.core.submit(ticket, &open).expect("taken");
+        let messages = desk.turn();
+        assert_eq!(desk.core.last_index(), first + more);
+        messages
+    };
+    let sent = ask(&mut desk, 1);
+    ask(&mut desk, 1);
+    ask(&mut desk, 1);
+    assert!(!desk.core.has_work(), "the loop may wait");
+    assert!(desk.core.awaits_others());
+    // The others' disks are quicker: it is committed, and what waited goes.
+    sent.iter().for_each(|message| desk.take(message));
+    let mut sent = desk.turn();
+    assert_eq!(desk.core.commit_index(), first + 1);
+    assert_eq!(desk.core.last_index(), first + 2);
+    // This replica's disk is quicker.
+    ask(&mut desk, 2);
+    desk.write();
+    assert!(desk.core.has_work());
+    sent.extend(desk.turn());
+    assert_eq!(desk.core.last_index(), first + 3);
+    assert!(desk.core.awaits_others());
+    sent.iter().for_each(|message| desk.take(message));
+    desk.settle();
+    assert_eq!(desk.core.state().sessions.len(), 4);
+    assert!(!desk.core.awaits_others());
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_refuses_before_its_memory_is_full() {
+    let mut desk = Desk::new(&[1, 2, 3]);
+    desk.core.config.unwritten_bytes_max = 4 << 10;
+    desk.core.campaign();
+    desk.settle();
+    let mut taken = 0;
+    let refused = loop {
+        let open = Submission::OpenSession { nonce: taken };
+        match desk.core.submit(taken, &open) {
+            Ok(()) => taken += 1,
+            Err(refused) => break refused,
+        }
+        // The others' disks have it at once.
+        let sent = desk.turn();
+        sent.iter().for_each(|message| desk.take(message));
+        desk.turn().iter().for_each(|message| desk.take(message));
+        assert!(taken < 1_000, "it never refuses");
+    };
+    assert_eq!(refused.code, everopen_wire::message::RefusalCode::Busy);
+    assert!(refused.retry_after_ms > 0);
+    assert!(taken > 10);
+    assert_eq!(
+        desk.answers.len(),
+        0,
+        "nothing is applied before it is on this disk"
+    );
+    desk.write();
+    desk.turn();
+    assert_eq!(desk.answers.len() as u64, taken);
+    let open = Submission::OpenSession { nonce: taken };
+    desk.core.submit(taken, &open).expect("taken again");
 }

@@ -98,16 +98,20 @@ impl Core {
             }
         }
         let number = ready.number();
+        let mut bytes = 0;
         if install.is_some() || !records.is_empty() {
             self.write_issued += 1;
             if install.is_some() {
                 self.installing = Some(self.write_issued);
             }
-            self.effects.writes.push(Write {
+            let write = Write {
                 number: self.write_issued,
                 install,
                 records,
-            });
+            };
+            bytes = write.bytes();
+            self.unwritten_bytes += bytes;
+            self.effects.writes.push(write);
         }
         if votes {
             self.voted = self.write_issued;
@@ -123,6 +127,7 @@ impl Core {
         self.persisting.push_back(Persisting {
             number,
             write: self.write_issued,
+            bytes,
             messages: waiting,
         });
         self.raw.advance_append_async(ready);
@@ -141,6 +146,7 @@ impl Core {
                 .persisting
                 .pop_front()
                 .expect("invariant: it was there");
+            self.unwritten_bytes -= done.bytes;
             highest = Some(done.number);
             messages.append(&mut done.messages);
         }

@@ -20,6 +20,9 @@ const BACKLOG_EVENTS: usize = 2_048;
 impl Inner {
     /// Takes what the other threads have to say.
     pub(super) fn hear_threads(&mut self) -> Result<(), Fault> {
+        if let Some(desk) = &mut self.threads.desk {
+            desk.look()?;
+        }
         let progress = &self.threads.progress;
         self.core.persisted(progress.durable.load(Acquire));
         self.core.set_disk_full(progress.full.load(Relaxed));

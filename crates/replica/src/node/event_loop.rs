@@ -11,6 +11,7 @@ use everopen_rpc::{ConnId, Event, Hub};
 use everopen_wire::message::{Message, PROTOCOL, RefusalCode, Role};
 
 use super::backlog::BACKLOG_MAX;
+use super::disk::{Desk, Way};
 use super::follow::{Follow, Ring};
 use super::handover::Handover;
 use super::outbox::Outbox;
@@ -28,6 +29,9 @@ const COMMIT_TOLD_AFTER: Duration = Duration::from_millis(1);
 
 /// How long a leader looks before it waits, where what it looks for comes that soon.
 const LOOK: Duration = Duration::from_micros(100);
+
+/// The same while an entry is being written by it and the others.
+const LOOK_FOR_DISKS: Duration = Duration::from_micros(500);
 
 /// Who is at the other end of a connection.
 #[derive(Debug)]
@@ -144,13 +148,23 @@ impl EventLoop {
     }
 
     pub fn run(mut self) -> Result<(), Fault> {
-        let ended = self.turn_until_end();
+        let signal = self.inner.threads.desk.as_ref().and_then(Desk::signal);
+        match signal {
+            Some(_) => tracing::info!("as the leader it goes on while its disk writes (io_uring)"),
+            None => {
+                tracing::info!("it waits for its disk: there is no io_uring, or none is needed")
+            }
+        }
+        let watched = signal.map_or(Ok(()), |signal| self.hub.watch(signal));
+        let ended = watched
+            .map_err(Fault::Network)
+            .and_then(|()| self.turn_until_end());
         self.inner.show(ended.as_ref().err());
         let Inner { mut threads, .. } = self.inner;
         // The network first: nobody is to get an answer that was not meant for it.
         drop(self.hub);
         drop(threads.publications.take());
-        if let Some(desk) = threads.desk.take()
+        if let Some(mut desk) = threads.desk.take()
             && ended.is_ok()
         {
             desk.stop();
@@ -222,9 +236,12 @@ impl Inner {
     /// others' word, which takes about as long as being woken. One processor would only be kept from
     /// whom it waits for.
     fn look(&self) -> Duration {
-        match self.core.is_leader() && self.has_processors {
-            true => LOOK,
-            false => Duration::ZERO,
+        if !self.core.is_leader() || !self.has_processors {
+            return Duration::ZERO;
+        }
+        match self.core.awaits_others() {
+            true => LOOK_FOR_DISKS,
+            false => LOOK,
         }
     }
 
@@ -422,16 +439,22 @@ impl Inner {
             let Some(desk) = &mut self.threads.desk else {
                 return Ok(());
             };
-            // While a snapshot goes to the same disk, a sync may wait long for it.
-            let busy = self.core.is_taking_snapshot();
-            if writes.is_empty() || busy || !desk.is_quick(&writes) {
+            if writes.is_empty() {
+                break;
+            }
+            let is_waited_for = self.core.is_leader();
+            let way = desk.way(&writes, is_waited_for, self.core.is_taking_snapshot());
+            if way == Way::Thread {
                 desk.hand_over(writes);
                 break;
             }
             self.send(hub);
             hub.flush();
             if let Some(desk) = &mut self.threads.desk {
-                desk.write(writes)?;
+                match way {
+                    Way::Behind => desk.begin(writes)?,
+                    _ => desk.write(writes)?,
+                }
             }
             self.core
                 .persisted(self.threads.progress.durable.load(Acquire));

@@ -1,4 +1,4 @@
-//! When a leader lets another lead: before it ends, and while its disk is full.
+//! When a leader lets another lead: before it ends, and while its disk is full or hangs.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use super::event_loop::Inner;
 const HANDOVER: Duration = Duration::from_millis(1_500);
 /// How long it looks for one that could: some of its heartbeats.
 const SUCCESSOR: Duration = Duration::from_millis(120);
-/// Between two attempts of a leader whose disk is full, at first and at most: where all disks are
-/// full the lead goes round, and it should not go fast.
+/// Between two attempts of a leader whose disk is full or hangs, at first and at most: where all disks
+/// are, the lead goes round, and it should not go fast.
 const RELIEF_LEAST: Duration = Duration::from_secs(1);
 const RELIEF_MOST: Duration = Duration::from_secs(60);
 
@@ -19,7 +19,7 @@ const RELIEF_MOST: Duration = Duration::from_secs(60);
 pub(super) struct Handover {
     /// Since when it is to end.
     stopping: Option<Instant>,
-    /// When it last tried to let another lead since its disk is full, and how long it then waits.
+    /// When it last tried to let another lead for its disk's sake, and how long it then waits.
     relief: Option<(Instant, Duration)>,
 }
 
@@ -46,9 +46,15 @@ impl Inner {
         }
     }
 
-    /// Another may have room where this one has none.
+    /// Another may have room, or a disk that writes, where this one has none.
     fn relieve(&mut self, now: Instant) {
-        if !self.threads.progress.full.load(Relaxed) {
+        let hangs = self
+            .threads
+            .desk
+            .as_mut()
+            .is_some_and(|desk| desk.hangs(now));
+        let is_full = self.threads.progress.full.load(Relaxed);
+        if !is_full && !hangs {
             self.handover.relief = None;
             return;
         }
@@ -65,7 +71,10 @@ impl Inner {
         };
         self.handover.relief = Some((now, wait));
         if let Ok(to) = self.core.transfer(None) {
-            tracing::warn!(to, "there is no room for the log here: another is to lead");
+            match is_full {
+                true => tracing::warn!(to, "there is no room for the log here: another is to lead"),
+                false => tracing::warn!(to, "the disk does not write: another is to lead"),
+            }
         }
     }
 

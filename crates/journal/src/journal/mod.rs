@@ -1,17 +1,20 @@
 //! The writer: records into a frame in memory, a frame into the segment, one sync for all of it.
-use crate::config::{Config, RetainLog};
+use crate::config::{Config, Durability, RetainLog};
 use crate::error::{AppendError, Error, is_no_space};
 use crate::files::{Dir, RESERVED};
-use crate::format::{self, BLOCK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
+use crate::format::{self, BLOCK_BYTES, FrameKind, HEADER_BYTES};
 use crate::reader::Reader;
 use crate::recovery::{self, Recovery};
 use crate::reserve::{Refusal, Reserve};
+use crate::ring::Ring;
 use crate::segment::{Segment, activate};
 use crate::snapshot::Snapshots;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+mod commit;
 
 /// What readers and the snapshot handle see of the writer.
 #[derive(Debug)]
@@ -64,6 +67,9 @@ pub struct Journal {
     /// Digest over `current.digest` and the records in the buffer.
     digest: u32,
     last_index: u64,
+    /// The last record of the commit that is under way.
+    begun: Option<u64>,
+    ring: Option<Ring>,
     /// Nothing says yet that the last frame may have been acknowledged.
     unmarked: bool,
     reserve: Reserve,
@@ -102,6 +108,11 @@ impl Journal {
             count: 0,
             digest: recovered.current.digest,
             last_index: recovery.last_index,
+            begun: None,
+            ring: match config.durability {
+                Durability::Fsync => Ring::new(),
+                Durability::Memory => None,
+            },
             unmarked: false,
             current: recovered.current,
             reserve,
@@ -151,85 +162,6 @@ impl Journal {
         self.count += 1;
         self.last_index = index;
         Ok(index)
-    }
-
-    /// Writes everything appended and waits until it is durable. Cheap when there is nothing.
-    ///
-    /// # Errors
-    /// [`Error::Io`] poisons the journal: whether the records arrived is unknown, the page cache may
-    /// have dropped them, and nothing is tried again. Afterwards [`Error::Poisoned`].
-    pub fn commit(&mut self) -> Result<Committed, Error> {
-        let committed = self.commit_unmarked()?;
-        self.mark()?;
-        Ok(committed)
-    }
-
-    /// As [`Self::commit`], for a writer that has more to write soon: that the records may have been
-    /// acknowledged is said by the next frame, or by [`Self::mark`]. Until then, damage of this frame
-    /// on the disk is taken for a write that was torn, and what is in it for never acknowledged, as
-    /// it is after a power cut in any case.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub fn commit_unmarked(&mut self) -> Result<Committed, Error> {
-        self.check()?;
-        if self.count == 0 {
-            return Ok(Committed {
-                last_index: self.last_index,
-                bytes: 0,
-            });
-        }
-        let bytes = self
-            .write_frame()
-            .map_err(|e| self.poisoned("commit to", e))?;
-        Ok(Committed {
-            last_index: self.last_index,
-            bytes,
-        })
-    }
-
-    /// Says behind the last frame that it may have been acknowledged, if nothing says so yet.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub fn mark(&mut self) -> Result<(), Error> {
-        self.check()?;
-        if std::mem::take(&mut self.unmarked) {
-            self.current
-                .mark(FrameKind::Mark, self.shared.durable() + 1)
-                .map_err(|e| self.poisoned("commit to", e))?;
-        }
-        Ok(())
-    }
-
-    fn write_frame(&mut self) -> io::Result<u64> {
-        let first_index = self.last_index + 1 - u64::from(self.count);
-        let header = FrameHeader {
-            body_bytes: (self.buffer.len() - HEADER_BYTES) as u32,
-            count: self.count,
-            ..self
-                .current
-                .header(FrameKind::Records, first_index, self.shared.durable())
-        };
-        let at = self.current.end;
-        self.buffer[..HEADER_BYTES].copy_from_slice(&header.encode(self.current.first_index, at));
-        self.buffer.extend_from_slice(&format::trailer(self.digest));
-        let bytes = header.frame_bytes();
-        // On to the end of the block that the mark after it lies in: the system need not read a block
-        // that is written whole, nor one that it wrote before.
-        let end = (at + bytes + HEADER_BYTES as u64).next_multiple_of(BLOCK_BYTES);
-        let end = end.min(self.current.bytes);
-        self.buffer.resize((end - at) as usize, 0);
-        self.current.write(&self.buffer, bytes)?;
-        self.dir.sync_data(&self.current.file)?;
-        self.current.digest = self.digest;
-        self.buffer.truncate(HEADER_BYTES);
-        self.count = 0;
-        self.unmarked = true;
-        self.shared
-            .durable
-            .store(self.last_index, Ordering::Release);
-        Ok(bytes)
     }
 
     /// Whether a record of that many bytes fits the current segment, with the trailer and the mark.
@@ -342,7 +274,8 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Poisoned`].
-    pub fn sync_all(&self) -> Result<(), Error> {
+    pub fn sync_all(&mut self) -> Result<(), Error> {
+        self.finish_commit()?;
         self.check()?;
         self.dir.sync_everything()
     }
