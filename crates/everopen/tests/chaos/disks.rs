@@ -1,4 +1,4 @@
-//! Histories of clients while replicas' disks are full: small file systems of the test's own.
+//! Histories of clients while replicas' disks are full or hang: small file systems of the test's own.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +12,7 @@ use everopen_domain::{AssetId, MemberId};
 
 use crate::fleet::{self, Fleet, Setup};
 use crate::history::{self, Clients, Reads};
-use crate::sandbox::{self, Needs};
+use crate::sandbox::{self, Frozen, Needs};
 use crate::{alone, money, seed, until};
 
 /// Of each replica's log.
@@ -90,6 +90,53 @@ fn clients_see_one_linear_history_whose_ever_disk_is_full() {
     cluster.ids().into_iter().for_each(|id| empty(disk(id)));
     println!("all disks have room again: served within {:?}", served());
     pump.stop();
+    fleet::whole(&mut fleet, &cluster);
+    clients.finish(&cluster).expect("a linear history");
+    fleet.check();
+}
+
+#[test]
+fn clients_see_one_linear_history_while_the_leaders_disk_hangs() {
+    let _alone = alone();
+    let name = "disks::clients_see_one_linear_history_while_the_leaders_disk_hangs";
+    if !sandbox::is_inside(name, Needs::Freezing) {
+        return;
+    }
+    let folder = crate::folder();
+    let disks: Vec<PathBuf> = (1..=fleet::SIZE)
+        .map(|id| sandbox::own_disk(folder.path().join(format!("node-{id}/log")), DISK_MIB))
+        .collect();
+    let mut fleet = Fleet::start(folder.path(), Setup::WholeLog);
+    let cluster = fleet.cluster();
+    fleet::whole(&mut fleet, &cluster);
+    money::open_market(&cluster.client(Duration::from_secs(10)));
+    let clients = Clients::start(
+        &cluster,
+        Reads::Linearizable,
+        seed(),
+        Duration::from_secs(60),
+    );
+    let served = || {
+        let enough = clients.acknowledged() + 4 * history::CLIENTS_IN_ALL;
+        until("clients are served", || {
+            (clients.acknowledged() > enough).then_some(())
+        });
+    };
+    for _ in 0..3 {
+        served();
+        let hung = cluster.wait_for_leader();
+        let begun = Instant::now();
+        let frozen = Frozen::new(&disks[hung as usize - 1]);
+        let next = until("another leads", || {
+            cluster.leader().filter(|leader| *leader != hung)
+        });
+        let after = begun.elapsed();
+        // With the one that lost the lead still hanging.
+        served();
+        println!("{hung}'s disk hangs: {next} leads after {after:?}");
+        drop(frozen);
+        cluster.wait_until_whole();
+    }
     fleet::whole(&mut fleet, &cluster);
     clients.finish(&cluster).expect("a linear history");
     fleet.check();

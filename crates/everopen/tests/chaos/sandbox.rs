@@ -1,7 +1,7 @@
 //! A test in namespaces of its own: network, mounts and process ids that end with it, whatever
 //! becomes of it, and that nobody else sees. Needs no root where users may make namespaces.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const INSIDE: &str = "EVEROPEN_TEST_INSIDE";
@@ -13,6 +13,8 @@ pub enum Needs {
     Network,
     /// File systems of a chosen size.
     Mounts,
+    /// File systems that can be made to hang.
+    Freezing,
 }
 
 /// Whether this is the inside. Outside, the test `name` is run again inside; where the system does
@@ -27,6 +29,9 @@ pub fn is_inside(name: &str, needs: Needs) -> bool {
                 "may not make networks between namespaces, or has no `ip` (Debian: iproute2)"
             }
             Needs::Mounts => "may not mount a tmpfs",
+            Needs::Freezing => {
+                "may not mount an ext4 from a file and freeze it, or has no `mkfs.ext4` (Debian: e2fsprogs)"
+            }
         };
         crate::say(&format!("left out: {name} (this user {what})"));
         return false;
@@ -53,6 +58,11 @@ fn allowed(needs: Needs) -> Option<&'static [&'static str]> {
              && ip link add probe0 type veth peer name probe1 netns probe"
         }
         Needs::Mounts => "mount -t tmpfs tmpfs /mnt",
+        Needs::Freezing => {
+            "mount -t tmpfs tmpfs /mnt && cd /mnt && mkdir disk && truncate -s 8M image \
+             && mkfs.ext4 -q image && mount -o loop image disk \
+             && fsfreeze --freeze disk && fsfreeze --unfreeze disk && umount disk"
+        }
     };
     let ways: [&[&str]; 2] = [&["--user", "--map-root-user"], &[]];
     ways.into_iter().find(|flags| {
@@ -105,4 +115,35 @@ pub fn small_disk(folder: PathBuf, mib: u32) -> PathBuf {
         folder.display()
     ));
     folder
+}
+
+/// An ext4 of that many MiB, in a file beside the new folder.
+pub fn own_disk(folder: PathBuf, mib: u32) -> PathBuf {
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let image = folder.with_extension("image");
+    run(&format!("truncate -s {mib}M {}", image.display()));
+    run(&format!("mkfs.ext4 -q {}", image.display()));
+    run(&format!(
+        "mount -o loop {} {}",
+        image.display(),
+        folder.display()
+    ));
+    folder
+}
+
+/// A file system on which every write and sync hangs.
+pub struct Frozen<'a>(&'a Path);
+
+impl<'a> Frozen<'a> {
+    /// Until this is dropped.
+    pub fn new(disk: &'a Path) -> Self {
+        run(&format!("fsfreeze --freeze {}", disk.display()));
+        Self(disk)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run(&format!("fsfreeze --unfreeze {}", self.0.display()));
+    }
 }
