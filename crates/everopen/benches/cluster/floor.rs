@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
 use crate::driver::COMMAND_BYTES;
+use crate::{CLIENTS, echo};
 
 /// Replicas that write at once.
 const FILES: usize = 3;
@@ -25,6 +26,8 @@ pub struct Floor {
     pub round_trip: Histogram<u64>,
     /// 4 KiB and `fdatasync` in each of three files at once.
     pub sync: Histogram<u64>,
+    /// Echoes of one command's bytes a second over [`CLIENTS`] connections: the most that was measured.
+    pub echoes: f64,
 }
 
 impl Floor {
@@ -34,24 +37,35 @@ impl Floor {
         2.0 * p50(&self.round_trip) + p50(&self.sync)
     }
 
+    /// Commands a second of that many closed-loop clients, were each answered after [`Floor::p50_us`].
+    pub fn clients_per_second(&self) -> f64 {
+        CLIENTS as f64 * 1e6 / self.p50_us()
+    }
+
     /// Adds the measurements of another time.
     pub fn add(&mut self, other: &Self) {
         self.round_trip += &other.round_trip;
         self.sync += &other.sync;
+        self.echoes = self.echoes.max(other.echoes);
     }
 }
 
-/// Measures both parts in that time together.
+/// Measures the parts in that time together.
 pub fn measure(dir: &Path, time: Duration) -> Result<Floor> {
-    let round_trip = round_trips(time / 2).context("cannot measure a round trip")?;
+    let round_trip = round_trips(time / 3).context("cannot measure a round trip")?;
     let mut sync = histogram()?;
-    let end = Instant::now() + time / 2;
+    let echoes = echo::rate(CLIENTS, time / 3).context("cannot measure an echo")?;
+    let end = Instant::now() + time / 3;
     while Instant::now() < end {
         for round in everopen_journal::probe::sync_cost(dir, FILES, ROUNDS)? {
             sync.saturating_record(round.as_nanos() as u64);
         }
     }
-    Ok(Floor { round_trip, sync })
+    Ok(Floor {
+        round_trip,
+        sync,
+        echoes,
+    })
 }
 
 fn round_trips(time: Duration) -> Result<Histogram<u64>> {

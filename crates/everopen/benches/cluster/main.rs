@@ -13,6 +13,7 @@
 
 mod bounds;
 mod driver;
+mod echo;
 mod etcd;
 mod floor;
 mod grpc;

@@ -8,6 +8,7 @@ use everopen_testkit::{Bound, Machine, Side, Verdict, file_system};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use crate::CLIENTS;
 use crate::bounds;
 use crate::driver::{Load, Mode};
 use crate::floor::Floor;
@@ -196,7 +197,8 @@ impl Results {
     pub fn write_json(&self, path: &Path) -> Result<()> {
         let floor = self.floor.as_ref().map(|floor| {
             json!({
-                "p50_us": floor.p50_us(), "round_trip": latency(&floor.round_trip),
+                "p50_us": floor.p50_us(), "clients_per_second": floor.clients_per_second(),
+                "echoes_per_second": floor.echoes, "round_trip": latency(&floor.round_trip),
                 "sync_of_three_files": latency(&floor.sync),
             })
         });
@@ -233,5 +235,13 @@ fn print_floor(floor: &Floor) {
         "{:<44} {:>9.1}",
         "two round trips and one sync",
         floor.p50_us()
+    );
+    println!(
+        "{CLIENTS} clients that are answered after that  {:>21.0} commands/s",
+        floor.clients_per_second()
+    );
+    println!(
+        "TCP loopback, echo over {CLIENTS} connections    {:>21.0} commands/s",
+        floor.echoes
     );
 }
