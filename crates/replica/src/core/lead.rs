@@ -200,6 +200,7 @@ impl Core {
         }
         self.notice_lead();
         self.stamped = self.stamped.max(now);
+        self.is_timed = true;
         let due = self.state.venue.next_expiry();
         if due.is_some_and(|due| due <= now) && !self.tick_pending && !self.disk_full {
             self.propose_tick();
@@ -248,6 +249,7 @@ impl Core {
         self.led_term = Some(term);
         self.effects.notices.push(format!("leads in term {term}"));
         self.tick_pending = false;
+        self.is_timed = false;
         // Time must not go back behind what is in the log and not applied yet.
         for index in self.state.index + 1..=self.raw.store().last_index() {
             let entry = self.raw.store().entry(index);
@@ -285,7 +287,9 @@ impl Core {
         if self.bundle.is_empty() {
             return Ok(());
         }
-        if self.is_handing_over() {
+        // More than an entry holds can come before a new leader's first turn, which brings the time: as old as
+        // the state, in an empty log the beginning of time, a session's first use would let it expire at once.
+        if self.is_handing_over() || !self.is_timed {
             return Err(Refused::later(RefusalCode::Busy, BUSY_RETRY_MS));
         }
         self.bundle.set_time(self.stamped);

@@ -87,6 +87,8 @@ pub struct Core {
     bundled: Vec<Ticket>,
     pending: VecDeque<lead::Pending>,
     stamped: Timestamp,
+    /// Whether that is of the clock since this replica leads; until then nothing is proposed.
+    is_timed: bool,
     reads: lead::Reads,
     changes: VecDeque<(u64, Ticket)>,
     tick_pending: bool,
@@ -152,6 +154,7 @@ impl Core {
             bundled: Vec::new(),
             pending: VecDeque::new(),
             stamped: state.time,
+            is_timed: false,
             reads: lead::Reads::default(),
             changes: VecDeque::new(),
             tick_pending: false,

@@ -389,3 +389,29 @@ fn a_leader_whose_disk_hangs_refuses_before_its_memory_is_full() {
     let open = Submission::OpenSession { nonce: taken };
     desk.core.submit(taken, &open).expect("taken again");
 }
+
+#[test]
+fn nothing_is_in_the_log_that_is_older_than_its_leader() {
+    let mut desk = Desk::new(&[1]);
+    desk.core.config.entry_requests_max = 2;
+    desk.core.campaign();
+    assert!(desk.core.is_leader());
+    let open = |nonce| Submission::OpenSession { nonce };
+    for ticket in 1..=2 {
+        desk.core.submit(ticket, &open(ticket)).expect("taken");
+    }
+    // The entry is full, and no turn has told the time yet.
+    let refused = desk.core.submit(3, &open(3)).expect_err("not yet");
+    assert_eq!(refused.code, everopen_wire::message::RefusalCode::Busy);
+    let day = Timestamp(25 * 3_600 * Timestamp::NANOS_PER_SECOND);
+    for _ in 0..2 {
+        let effects = desk.core.turn(day).expect("goes on");
+        desk.writes.extend(effects.writes);
+        desk.answers.extend(effects.answers);
+        desk.write();
+    }
+    desk.core.submit(3, &open(3)).expect("taken");
+    desk.settle();
+    assert_eq!(desk.answers.len(), 3);
+    assert_eq!(desk.core.state().sessions.len(), 3, "none has expired");
+}
