@@ -18,6 +18,8 @@ pub(crate) struct Ring {
     ring: IoUring,
     /// Of the write that is under way. Nobody else has it until the write has ended.
     memory: Option<Vec<u8>>,
+    /// A write that the system did not take may still stand in the ring: nothing is given to it any more.
+    is_spent: bool,
 }
 
 impl std::fmt::Debug for Ring {
@@ -38,9 +40,11 @@ impl Ring {
         let ring = IoUring::new(ENTRIES).ok()?;
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe).ok()?;
-        probe
-            .is_supported(opcode::Write::CODE)
-            .then_some(Self { ring, memory: None })
+        probe.is_supported(opcode::Write::CODE).then_some(Self {
+            ring,
+            memory: None,
+            is_spent: false,
+        })
     }
 
     /// What becomes readable when a write has ended.
@@ -56,7 +60,7 @@ impl Ring {
     /// Begins to write `memory[range]` to `file` at `at` and to make it durable, as `fdatasync` would.
     ///
     /// # Errors
-    /// With the memory, when it could not be begun. This ring must not be used again then.
+    /// With the memory, when it could not be begun. This ring begins nothing more then.
     pub fn write(
         &mut self,
         file: &File,
@@ -65,6 +69,9 @@ impl Ring {
         at: u64,
     ) -> Result<(), (Vec<u8>, io::Error)> {
         assert!(!self.is_busy(), "invariant: one write at a time");
+        if self.is_spent {
+            return Err((memory, io::Error::from(io::ErrorKind::BrokenPipe)));
+        }
         let bytes = &memory[range];
         assert!(
             bytes.len() <= BYTES_MAX,
@@ -80,7 +87,8 @@ impl Ring {
         .build();
         // SAFETY: the bytes are part of `memory`. Once the system has the write, it is kept in
         // `self.memory`, where nothing changes or moves it, until `look` has seen that the write has ended;
-        // `drop` waits for that. The file is open until the system has it, which then holds it itself.
+        // `drop` waits for that. If the system does not take it, nothing is submitted from this ring again
+        // (`is_spent`). The file is open until the system has the write, which then holds it itself.
         let pushed = unsafe { self.ring.submission().push(&write) };
         if pushed.is_err() {
             return Err((memory, io::Error::from(io::ErrorKind::ResourceBusy)));
@@ -88,7 +96,10 @@ impl Ring {
         loop {
             match self.ring.submit() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err((memory, error)),
+                Err(error) => {
+                    self.is_spent = true;
+                    return Err((memory, error));
+                }
                 Ok(_) => break,
             }
         }

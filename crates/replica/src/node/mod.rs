@@ -20,7 +20,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -316,14 +316,8 @@ impl Threads {
         writes: Vec<core::Write>,
         room: &snapshots::Room,
     ) -> Result<Self, Fault> {
-        let progress = Arc::new(disk::Progress {
-            durable: AtomicU64::new(0),
-            full: AtomicBool::new(false),
-            bytes: AtomicU64::new(0),
-            quick: AtomicU32::new(0),
-            installed: Mutex::new(None),
-        });
-        // Bounded by what the core may have uncommitted.
+        let progress = Arc::<disk::Progress>::default();
+        // Bounded by how far a leader lets its disk be behind, and by what it sends a follower ahead.
         let (orders, ordered) = std::sync::mpsc::channel();
         let given = writes.last().map_or(0, |write| write.number);
         for write in writes {

@@ -46,7 +46,7 @@ pub(super) enum Order {
 }
 
 /// What the journal's thread says to the loop.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Progress {
     /// The last write that is durable.
     pub durable: AtomicU64,

@@ -19,13 +19,7 @@ fn write(number: u64, bytes: usize) -> Write {
 }
 
 fn desk(journal: Journal) -> (Desk, Receiver<Order>) {
-    let progress = Arc::new(Progress {
-        durable: AtomicU64::new(0),
-        full: AtomicBool::new(false),
-        bytes: AtomicU64::new(0),
-        quick: AtomicU32::new(0),
-        installed: Mutex::new(None),
-    });
+    let progress = Arc::<Progress>::default();
     let (orders, ordered) = std::sync::mpsc::channel();
     let writer = Arc::new(Mutex::new(Writer::new(journal)));
     (Desk::new(writer, orders, progress, 0), ordered)
