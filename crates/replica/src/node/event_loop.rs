@@ -152,7 +152,9 @@ impl EventLoop {
         match signal {
             Some(_) => tracing::info!("as the leader it goes on while its disk writes (io_uring)"),
             None => {
-                tracing::info!("it waits for its disk, as the leader too: no io_uring, or memory mode")
+                tracing::info!(
+                    "it waits for its disk, as the leader too: no io_uring, or memory mode"
+                )
             }
         }
         let watched = signal.map_or(Ok(()), |signal| self.hub.watch(signal));
