@@ -2,11 +2,11 @@
 //!
 //! Has its own `main` because it starts itself again as the process that is killed or starved.
 //! `EVEROPEN_KILL_ROUNDS` sets the rounds of the long suite, `EVEROPEN_KILL_SEED` repeats one.
+mod failed;
+#[path = "../support/mod.rs"]
 mod support;
 
-use everopen_journal::{
-    AppendError, Config, Durability, Error, FRAME_BYTES, Journal, RetainLog, record_bytes,
-};
+use everopen_journal::{AppendError, Config, Error, FRAME_BYTES, Journal, RetainLog, record_bytes};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -28,11 +28,11 @@ const CASES: [Case; 4] = [
     ("a_full_disk_refuses_and_recovers", full_disk),
     (
         "a_failed_write_stops_the_journal_until_it_is_opened_again",
-        failed_write,
+        failed::failed_write,
     ),
     (
         "a_failed_write_that_was_begun_stops_the_journal_as_well",
-        failed_begun_write,
+        failed::failed_begun_write,
     ),
 ];
 
@@ -43,8 +43,8 @@ fn main() {
             "writer" => writer(&dir),
             "full disk" => full_disk_child(&dir),
             "file size" => file_size_child(&dir),
-            "failed write" => failed_write_child(&dir),
-            "failed begun write" => failed_begun_write_child(&dir),
+            "failed write" => failed::failed_write_child(&dir),
+            "failed begun write" => failed::failed_begun_write_child(&dir),
             other => panic!("no such role: {other}"),
         }
         return;
@@ -449,94 +449,6 @@ fn file_size_child(dir: &Path) {
     set_file_size(None);
     journal.try_reserve().expect("the limit is gone");
     state = append(&mut journal, state, 1000);
-    drop(journal);
-    assert_eq!(restore(dir).1, state);
-    println!("survived with {} commands", state.applied);
-}
-
-fn failed_write() {
-    let dir = tempfile::tempdir().unwrap();
-    succeeds(limited("failed write", dir.path()));
-}
-
-fn failed_write_child(dir: &Path) {
-    let config = Config {
-        durability: Durability::Fsync,
-        ..busy(dir)
-    };
-    let (mut journal, _) = Journal::open(config.clone()).unwrap();
-    let state = append(&mut journal, State::EMPTY, 100);
-    let used = everopen_journal::scan(&std::fs::read(support::segment(dir, 1)).unwrap()).end;
-    // In the middle of the next frame.
-    set_file_size(Some(used + 300));
-    for number in 101..=110 {
-        journal.append(&command(number)).unwrap();
-    }
-    assert!(matches!(journal.commit(), Err(Error::Io { .. })));
-    set_file_size(None);
-    assert!(matches!(journal.commit(), Err(Error::Poisoned { .. })));
-    assert!(matches!(
-        journal.append(b"x"),
-        Err(AppendError::Failed(Error::Poisoned { .. }))
-    ));
-    assert!(matches!(
-        journal.try_reserve(),
-        Err(AppendError::Failed(Error::Poisoned { .. }))
-    ));
-    assert_eq!(
-        (journal.room(), journal.durable_index()),
-        (0, state.applied)
-    );
-    drop(journal);
-    let (journal, recovery) = Journal::open(config).unwrap();
-    let torn = recovery.torn_tail.expect("part of the frame was written");
-    assert!(torn.offset >= used && torn.bytes_dropped > 0, "{torn:?}");
-    drop(journal);
-    let (mut journal, reopened) = restore(dir);
-    assert!((100..110).contains(&reopened.applied), "{reopened:?}");
-    let state = append(&mut journal, reopened, 10);
-    drop(journal);
-    assert_eq!(restore(dir).1, state);
-    println!("survived with {} commands", state.applied);
-}
-
-fn failed_begun_write() {
-    let dir = tempfile::tempdir().unwrap();
-    succeeds(limited("failed begun write", dir.path()));
-}
-
-fn failed_begun_write_child(dir: &Path) {
-    let config = Config {
-        durability: Durability::Fsync,
-        ..busy(dir)
-    };
-    let (mut journal, _) = Journal::open(config).unwrap();
-    let state = append(&mut journal, State::EMPTY, 100);
-    // The block in which the next frame begins, and no further.
-    let used = everopen_journal::scan(&std::fs::read(support::segment(dir, 1)).unwrap()).end;
-    set_file_size(Some(used));
-    for number in 101..=110 {
-        journal.append(&command(number)).unwrap();
-    }
-    let failed = loop {
-        match journal.begin_commit().and_then(|()| journal.poll_commit()) {
-            Ok(true) => panic!("there was no room for it"),
-            Ok(false) => {}
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(failed, Error::Io { .. }), "{failed}");
-    set_file_size(None);
-    assert!(matches!(
-        journal.begin_commit(),
-        Err(Error::Poisoned { .. })
-    ));
-    assert!(matches!(journal.commit(), Err(Error::Poisoned { .. })));
-    assert_eq!(journal.durable_index(), state.applied);
-    drop(journal);
-    let (mut journal, reopened) = restore(dir);
-    assert!((100..=110).contains(&reopened.applied), "{reopened:?}");
-    let state = append(&mut journal, reopened, 10);
     drop(journal);
     assert_eq!(restore(dir).1, state);
     println!("survived with {} commands", state.applied);
