@@ -177,7 +177,13 @@ impl Cloning<'_> {
             .ok_or("there is no `blue_data`")?;
         let blue = blue.display().to_string();
         self.make_folder(&data).await?;
-        // Other databases of the server are written meanwhile.
+        // Other databases of the server are written meanwhile, and a checkpoint of theirs would remove the log
+        // from which the clone is to come up before it is copied. It goes with this connection, if not before.
+        let slot = "'everopen_clone_' || pg_backend_pid()";
+        from.run(&format!(
+            "SELECT pg_create_physical_replication_slot({slot}, immediately_reserve => true, temporary => true)"
+        ))
+        .await?;
         from.run("SELECT pg_backup_start('everopen', fast => true)")
             .await?;
         self.run(&["sh", "-c", SHARE, "share", &blue, &data])
@@ -186,6 +192,8 @@ impl Cloning<'_> {
             .value("SELECT labelfile FROM pg_backup_stop(wait_for_archive => false)")
             .await?;
         self.run(&["sh", "-c", LOG, "log", &blue, &data]).await?;
+        from.run(&format!("SELECT pg_drop_replication_slot({slot})"))
+            .await?;
         self.append(&format!("{data}/backup_label"), &label).await?;
         self.start(&data).await?;
         Ok("by sharing blocks")

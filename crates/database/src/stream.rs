@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::dsn::Dsn;
 use crate::server::{Server, literal};
 
 /// Between two looks.
@@ -215,7 +216,7 @@ pub(crate) async fn subscribe(
     let done = to
         .run(&format!(
             "CREATE SUBSCRIPTION {name} CONNECTION {} PUBLICATION {name} WITH ({how}, slot_name = '{name}')",
-            literal(&from.from_other)
+            literal(&Dsn::with_patience(&from.from_other))
         ))
         .await;
     to.run("SET statement_timeout = 0").await?;
@@ -281,8 +282,9 @@ async fn begin_where_noted(to: &Server, from: &Server) -> Result<(), String> {
 const WORKERS: &str =
     "datname = current_database() AND backend_type LIKE 'logical replication %worker'";
 
-/// Changes a subscription. A worker that copies a table has a lock on it, for ever if the network is cut in the
-/// middle: workers are told to leave then.
+/// Changes a subscription. A worker that copies a table has a lock on it, for as long as the network is cut in the
+/// middle: workers are told to leave then. One that waits for the end of a copy does not hear it (libpq's
+/// `PQendcopy`), and leaves when its connection fails ([`Dsn::with_patience`]).
 async fn alone(to: &Server, sql: &str) -> Result<(), String> {
     let name = to.side.stream();
     let began = Instant::now();

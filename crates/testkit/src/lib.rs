@@ -6,7 +6,7 @@
 //! and allocation counts) is here. Systems that answer later are loaded by [`load`], and figures are
 //! held to limits by [`Bound`]. Histories of what clients saw while systems failed are held to
 //! [`linear`]. [`free_address`] is for servers that tests start,
-//! [`pki`] for their certificates.
+//! [`pki`] for their certificates, [`sandbox`] for tests that cut networks and fill disks.
 //!
 //! ```no_run
 //! use everopen_testkit::{Args, CountingAllocator, Floor, bench};
@@ -32,6 +32,7 @@ mod machine;
 pub mod pki;
 mod ports;
 mod report;
+pub mod sandbox;
 mod timing;
 
 pub use allocator::{CountingAllocator, allocations};

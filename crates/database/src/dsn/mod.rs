@@ -5,11 +5,12 @@ mod parts;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use parts::{of_pairs, of_url, quoted};
+use parts::{PATIENCE, of_pairs, of_url, query, quoted};
 
 /// How much of TLS there must be (PostgreSQL manual, 34.19.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,15 +79,15 @@ pub(crate) struct Dsn {
     pub key: Option<PathBuf>,
     /// Whether nothing before TLS 1.3 will do.
     pub is_new_only: bool,
-    /// What of it is about TLS, as it was written.
-    tls: Vec<(String, String)>,
+    /// What of it is read here, as it was written.
+    ours: Vec<(String, String)>,
 }
 
 impl Dsn {
     /// # Errors
     /// What of it makes no sense; never the string itself, which may have a password in it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (rest, tls) = match text.split_once("://") {
+        let (rest, ours) = match text.split_once("://") {
             Some(("postgres" | "postgresql", rest)) => of_url(text, rest)?,
             _ => of_pairs(text)?,
         };
@@ -94,12 +95,12 @@ impl Dsn {
             let source = std::error::Error::source(&error);
             source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
         })?;
-        Self::of(config, tls)
+        Self::of(config, ours)
     }
 
-    fn of(mut config: Config, tls: Vec<(String, String)>) -> Result<Self, String> {
+    fn of(mut config: Config, ours: Vec<(String, String)>) -> Result<Self, String> {
         let value = |key: &str| {
-            let last = tls.iter().rev().find(|(name, _)| name == key);
+            let last = ours.iter().rev().find(|(name, _)| name == key);
             last.map(|(_, value)| value.as_str())
                 .filter(|value| !value.is_empty())
         };
@@ -127,6 +128,17 @@ impl Dsn {
             Some("TLSv1.3") => true,
             Some(other) => return Err(format!("ssl_min_protocol_version={other} is no version")),
         };
+        let number = |key: &str| match value(key).map(str::parse::<u32>) {
+            None => Ok(None),
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(_)) => Err(format!("{key} is no number")),
+        };
+        if let Some(count) = number("keepalives_count")?.filter(|count| *count > 0) {
+            config.keepalives_retries(count);
+        }
+        if let Some(ms) = number("tcp_user_timeout")?.filter(|ms| *ms > 0) {
+            config.tcp_user_timeout(Duration::from_millis(ms.into()));
+        }
         // As libpq does, by whose rules the address is the name then.
         if config.get_hosts().is_empty() {
             for address in config.get_hostaddrs().to_vec() {
@@ -146,7 +158,7 @@ impl Dsn {
             key: key.map(Into::into),
             is_new_only,
             config,
-            tls,
+            ours,
         })
     }
 
@@ -192,6 +204,23 @@ impl Dsn {
         }
     }
 
+    /// The same, for a server that is to leave one by itself that it does not hear for 20 s; what the string says of
+    /// that itself stays.
+    pub fn with_patience(text: &str) -> String {
+        let said = |with: &str| {
+            PATIENCE
+                .map(|(key, value)| format!("{key}={value}"))
+                .join(with)
+        };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return format!("{} {text}", said(" "));
+        };
+        match query(text, rest) {
+            None => format!("{scheme}://{rest}?{}", said("&")),
+            Some(at) => format!("{}?{}&{}", &text[..at], said("&"), &text[at + 1..]),
+        }
+    }
+
     /// The same server, another database.
     pub fn within(&self, database: &str) -> String {
         let mut parts = Vec::new();
@@ -211,7 +240,7 @@ impl Dsn {
         if let Some(password) = self.config.get_password() {
             add("password", &String::from_utf8_lossy(password));
         }
-        for (key, value) in &self.tls {
+        for (key, value) in &self.ours {
             add(key, value);
         }
         add("dbname", database);

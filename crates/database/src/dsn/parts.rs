@@ -1,7 +1,9 @@
 //! What a connection string is made of.
 
 /// What is read here, since the client's library reads less.
-const OURS: [&str; 6] = [
+const OURS: [&str; 8] = [
+    "keepalives_count",
+    "tcp_user_timeout",
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -14,6 +16,16 @@ const OURS: [&str; 6] = [
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
+
+/// By a string that waits for ever for a side that says nothing no more: as libpq reads it, in which what is said
+/// last counts. With a network that is cut some waits of a server end only with their connection.
+pub(super) const PATIENCE: [(&str, &str); 4] = [
+    ("keepalives_idle", "5"),
+    ("keepalives_interval", "5"),
+    ("keepalives_count", "3"),
+    // Milliseconds.
+    ("tcp_user_timeout", "20000"),
+];
 
 /// Some keys can't be honoured, and must not be passed over.
 fn is_ours(key: &str) -> Result<bool, String> {
@@ -73,14 +85,19 @@ pub(super) fn of_pairs(text: &str) -> Result<Parts, String> {
     }
 }
 
-/// A URL; `rest` is what follows its scheme.
-pub(super) fn of_url(text: &str, rest: &str) -> Result<Parts, String> {
+/// Where the query of a URL begins; `rest` is what follows its scheme.
+pub(super) fn query(text: &str, rest: &str) -> Option<usize> {
     // A `?` of the user's password is not that of the query.
     let user = rest
         .find(['@', '/'])
         .filter(|at| rest[*at..].starts_with('@'));
     let from = text.len() - rest.len() + user.unwrap_or(0);
-    let Some(query) = text[from..].find('?').map(|at| from + at) else {
+    text[from..].find('?').map(|at| from + at)
+}
+
+/// A URL; `rest` is what follows its scheme.
+pub(super) fn of_url(text: &str, rest: &str) -> Result<Parts, String> {
+    let Some(query) = query(text, rest) else {
         return Ok((text.to_string(), Vec::new()));
     };
     let (mut left, mut tls) = (Vec::new(), Vec::new());

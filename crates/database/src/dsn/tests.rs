@@ -1,5 +1,7 @@
 //! What strings say, and which are refused.
 
+use std::time::Duration;
+
 use super::{Dsn, Mode, Root};
 
 #[test]
@@ -23,6 +25,42 @@ fn pairs_and_urls_say_the_same() {
         assert_eq!(again.config.get_password(), dsn.config.get_password());
         assert_eq!(again.config.get_dbname(), Some("other"));
     }
+}
+
+#[test]
+fn how_long_to_wait_for_a_side_that_is_silent_is_said_where_it_is_not() {
+    for text in [
+        "host=a port=5 keepalives_count=7",
+        "postgres://me:it's?@a:5/shop?keepalives_count=7",
+        "postgres://me:it's?@a:5/shop?sslmode=require&keepalives_count=7",
+        "postgresql://a:5?keepalives_count=7",
+    ] {
+        let dsn = Dsn::parse(&Dsn::with_patience(text)).expect("good");
+        let config = &dsn.config;
+        assert_eq!(
+            config.get_tcp_user_timeout(),
+            Some(&Duration::from_secs(20))
+        );
+        assert_eq!(config.get_keepalives_idle(), Duration::from_secs(5));
+        assert_eq!(
+            config.get_keepalives_interval(),
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(config.get_keepalives_retries(), Some(7), "{text}");
+        let plain = Dsn::parse(text).expect("good");
+        assert_eq!(
+            (dsn.address(), config.get_dbname(), config.get_password()),
+            (
+                plain.address(),
+                plain.config.get_dbname(),
+                plain.config.get_password()
+            )
+        );
+    }
+    let own = Dsn::with_patience("postgres://a/b");
+    let own = Dsn::parse(&own).expect("good");
+    assert_eq!(own.config.get_keepalives_retries(), Some(3));
+    assert!(Dsn::parse("host=a tcp_user_timeout=soon").is_err());
 }
 
 #[test]

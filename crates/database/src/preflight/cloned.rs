@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::{Findings, setting};
+use super::{Findings, limits, setting};
 use crate::file::{CloneOf, Database, How};
 use crate::server::{Server, Side};
 
@@ -30,6 +30,12 @@ pub(super) async fn look(
     }
     if clone.how == How::Command {
         return Ok(());
+    }
+    // What holds the log meanwhile; a base backup is sent, and its log beside it.
+    match clone.how {
+        How::CopyOnWrite => limits(blue, [1, 0], findings).await?,
+        How::BaseBackup => limits(blue, [1, 2], findings).await?,
+        How::Dump | How::Command => {}
     }
     let version: u32 = blue
         .value("SELECT current_setting('server_version_num')::int / 10000")

@@ -193,6 +193,35 @@ fn setting(name: &str) -> String {
     format!("SELECT setting FROM pg_settings WHERE name = '{name}'")
 }
 
+/// Slots and senders that a server must have left.
+async fn limits(server: &Server, needed: [i64; 2], findings: &mut Findings) -> Result<(), String> {
+    let looks = [
+        (
+            "max_replication_slots",
+            "SELECT count(*) FROM pg_replication_slots",
+        ),
+        (
+            "max_wal_senders",
+            "SELECT count(*) FROM pg_stat_replication",
+        ),
+    ];
+    let side = server.side.name();
+    for ((limit, used), needed) in looks.into_iter().zip(needed) {
+        let limit_is: i64 = server.value(&setting(limit)).await?.parse().unwrap_or(0);
+        let used: i64 = server.value(used).await?.parse().unwrap_or(0);
+        if limit_is - used < needed {
+            findings.add(
+                true,
+                format!(
+                    "{limit} of {side}: {used} of {limit_is} are in use, and {needed} are needed"
+                ),
+                "Raise it, and restart the server",
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What a server must be able to do.
 async fn alone(server: &Server, findings: &mut Findings) -> Result<(), String> {
     let side = server.side.name();
@@ -203,27 +232,8 @@ async fn alone(server: &Server, findings: &mut Findings) -> Result<(), String> {
             "ALTER SYSTEM SET wal_level = logical, and restart it",
         );
     }
-    for (limit, used) in [
-        (
-            "max_replication_slots",
-            "SELECT count(*) FROM pg_replication_slots",
-        ),
-        (
-            "max_wal_senders",
-            "SELECT count(*) FROM pg_stat_replication",
-        ),
-    ] {
-        let limit_is: i64 = server.value(&setting(limit)).await?.parse().unwrap_or(0);
-        let used: i64 = server.value(used).await?.parse().unwrap_or(0);
-        // One stream, and copies of tables while they last.
-        if limit_is - used < 3 {
-            findings.add(
-                true,
-                format!("{limit} of {side}: {used} of {limit_is} are in use, and three are needed"),
-                "Raise it, and restart the server",
-            );
-        }
-    }
+    // One stream, and copies of tables while they last.
+    limits(server, [3, 3], findings).await?;
     let may = server
         .value("SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user")
         .await?;

@@ -138,7 +138,8 @@ fn files_that_share_blocks_take_over() {
         &format!("how = \"copy_on_write\"\nblue_data = \"{blue}\""),
         "change = [\"change.sql\"]",
     );
-    // Another database of the server is written meanwhile, which no fence is for.
+    // Another database of the server is written meanwhile, which no fence is for; each round lets the server
+    // remove the log before it.
     sql_at(
         at.place.blue.port,
         "postgres",
@@ -151,7 +152,7 @@ fn files_that_share_blocks_take_over() {
             sql_at(
                 port,
                 "postgres",
-                "INSERT INTO others SELECT generate_series(1, 1000); DROP TABLE IF EXISTS brief; CREATE TABLE brief (n int); CHECKPOINT",
+                "INSERT INTO others SELECT generate_series(1, 1000); DROP TABLE IF EXISTS brief; CREATE TABLE brief (n int); SELECT pg_switch_wal(); CHECKPOINT",
             );
         }
     });

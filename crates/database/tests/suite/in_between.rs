@@ -8,17 +8,18 @@ use std::process::{Child, Command, Stdio};
 
 use everopen_database::run::{self, Ended, Side};
 use everopen_rollout::journal::{Entry, Line, Outcome};
+use everopen_testkit::sandbox::{self, Needs};
 
-use crate::network::Network;
+use crate::network::{self, Network};
 use crate::place::Place;
 use crate::servers::{Load, until};
 use crate::servers_gone::{COPYING, locked};
 
 /// With a network from green to blue.
 fn file(place: &Place, network: &Network, more: &str) -> everopen_database::file::File {
-    let port = network.port;
+    let (host, port) = (network.at.ip(), network.at.port());
     place.file(&format!(
-        "blue_from_green = \"host=127.0.0.1 port={port} user=postgres dbname=shop\"\n{more}"
+        "blue_from_green = \"host={host} port={port} user=postgres dbname=shop\"\n{more}"
     ))
 }
 
@@ -110,6 +111,32 @@ fn a_network_that_stays_cut_takes_it_back() {
             },
         )
     });
+    let reason = is_old(&ended);
+    assert!(reason.contains("within 8000 ms"), "{reason}");
+    assert_eq!(place.left(), "");
+    load.end_without_failure();
+}
+
+/// How whoever takes a copy ends it (PostgreSQL manual, 55.7, `CopyDone`). The server waits for the answer without
+/// hearing what it is told, and holds a lock on its subscription, until its connection fails.
+const COPY_DONE: &[u8] = b"c\0\0\0\x04";
+
+#[test]
+fn a_network_that_is_cut_as_a_copy_ends_takes_it_back() {
+    let name = "in_between::a_network_that_is_cut_as_a_copy_ends_takes_it_back";
+    if !sandbox::is_inside(name, Needs::Users) {
+        return;
+    }
+    network::lay();
+    let place = Place::new();
+    let network = Network::silent(place.blue.port, COPY_DONE);
+    let load = Load::start(&place, 20);
+    let ended = apply_and_at(
+        &place,
+        &file(&place, &network, "copy_ms = 8000"),
+        COPY,
+        || {},
+    );
     let reason = is_old(&ended);
     assert!(reason.contains("within 8000 ms"), "{reason}");
     assert_eq!(place.left(), "");

@@ -12,8 +12,8 @@ use everopen_domain::{AssetId, MemberId};
 
 use crate::fleet::{self, Fleet, Setup};
 use crate::history::{self, Clients, Reads};
-use crate::sandbox::{self, Frozen, Needs};
 use crate::{alone, money, seed, until};
+use everopen_testkit::sandbox::{self, Frozen, Needs};
 
 /// Of each replica's log.
 const DISK_MIB: u32 = 48;

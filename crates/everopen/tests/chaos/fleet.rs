@@ -11,8 +11,8 @@ use everopen_identity::{Authority, Name};
 use everopen_testkit::free_address;
 
 use crate::cluster::Cluster;
-use crate::sandbox::run;
 use crate::until;
+use everopen_testkit::sandbox::{self, run};
 
 /// Replicas of a fleet.
 pub const SIZE: u64 = 3;
@@ -151,8 +151,7 @@ pub struct Network;
 impl Network {
     /// Makes it. The replicas reach each other and the clients.
     pub fn new() -> Self {
-        run("mount -t tmpfs tmpfs /run");
-        run("ip link set lo up");
+        sandbox::begin_network();
         run("ip link add hub type bridge");
         run("ip addr add 10.77.0.254/24 dev hub");
         run("ip link set hub up");

@@ -17,13 +17,13 @@ mod money;
 mod nemesis;
 mod open_loop;
 mod partitions;
-mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::io::Write;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use everopen_testkit::sandbox::say;
 
 /// How long anything may take that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,12 +67,6 @@ fn is_long() -> bool {
 /// The first for the ordinary suite, the second for the long one.
 fn by_suite<T>(ordinary: T, long: T) -> T {
     if is_long() { long } else { ordinary }
-}
-
-/// Says something even where the test runner keeps what tests print to itself.
-fn say(line: &str) {
-    // One write: tests run beside each other.
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// A number that the environment may set.

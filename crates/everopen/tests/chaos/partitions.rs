@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::fleet::{self, Fleet, Network, Setup};
 use crate::history::{self, Clients, Reads};
-use crate::sandbox::{self, Needs};
 use crate::{Random, alone, by_suite, money, pass, seed, until};
+use everopen_testkit::sandbox::{self, Needs};
 
 /// How long a cut lasts, at least and at most.
 const CUT: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(2_000));

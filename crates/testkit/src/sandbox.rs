@@ -1,6 +1,7 @@
 //! A test in namespaces of its own: network, mounts and process ids that end with it, whatever
 //! becomes of it, and that nobody else sees. Needs no root where users may make namespaces.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,6 +16,8 @@ pub enum Needs {
     Mounts,
     /// File systems that can be made to hang.
     Freezing,
+    /// Networks between namespaces, and the users that the system has: not one who is root inside only.
+    Users,
 }
 
 /// Whether this is the inside. Outside, the test `name` is run again inside; where the system does
@@ -29,11 +32,12 @@ pub fn is_inside(name: &str, needs: Needs) -> bool {
                 "may not make networks between namespaces, or has no `ip` (Debian: iproute2)"
             }
             Needs::Mounts => "may not mount a tmpfs",
+            Needs::Users => "is not root, or has no `ip` (Debian: iproute2)",
             Needs::Freezing => {
                 "may not mount an ext4 from a file and freeze it, or has no `mkfs.ext4` (Debian: e2fsprogs)"
             }
         };
-        crate::say(&format!("left out: {name} (this user {what})"));
+        say(&format!("left out: {name} (this user {what})"));
         return false;
     };
     let this = std::env::current_exe().expect("this program");
@@ -53,7 +57,7 @@ pub fn is_inside(name: &str, needs: Needs) -> bool {
 /// The flags with which a sandbox can be made here.
 fn allowed(needs: Needs) -> Option<&'static [&'static str]> {
     let script = match needs {
-        Needs::Network => {
+        Needs::Network | Needs::Users => {
             "mount -t tmpfs tmpfs /run && ip netns add probe && ip link add probe type bridge \
              && ip link add probe0 type veth peer name probe1 netns probe"
         }
@@ -64,8 +68,11 @@ fn allowed(needs: Needs) -> Option<&'static [&'static str]> {
              && fsfreeze --freeze disk && fsfreeze --unfreeze disk && umount disk"
         }
     };
-    let ways: [&[&str]; 2] = [&["--user", "--map-root-user"], &[]];
-    ways.into_iter().find(|flags| {
+    let ways: &[&[&str]] = match needs {
+        Needs::Users => &[&[]],
+        _ => &[&["--user", "--map-root-user"], &[]],
+    };
+    ways.iter().copied().find(|flags| {
         let mut command = unshare(needs, flags);
         command.args(["sh", "-c", script]);
         let tried = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -82,7 +89,7 @@ fn unshare(needs: Needs, flags: &[&str]) -> Command {
         .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .env("PATH", path())
         .stdin(Stdio::null());
-    if needs == Needs::Network {
+    if matches!(needs, Needs::Network | Needs::Users) {
         command.arg("--net");
     }
     command
@@ -105,6 +112,12 @@ pub fn run(words: &str) {
         "{command:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Inside: loopback, and a place for names of further networks.
+pub fn begin_network() {
+    run("mount -t tmpfs tmpfs /run");
+    run("ip link set lo up");
 }
 
 /// A file system of that many MiB in a new folder.
@@ -146,4 +159,10 @@ impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         run(&format!("fsfreeze --unfreeze {}", self.0.display()));
     }
+}
+
+/// Says something even where the test runner keeps what tests print to itself.
+pub fn say(line: &str) {
+    // One write: tests run beside each other.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
