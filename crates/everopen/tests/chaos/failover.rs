@@ -132,7 +132,8 @@ fn a_leader_that_hands_over_is_hardly_missed() {
 #[test]
 fn replicas_are_replaced_one_by_one_under_load() {
     let _alone = alone();
-    let rounds = by_suite(1, 10);
+    // The bound is the median's: one alone is what the machine made of it.
+    let rounds = by_suite(3, 10);
     let bench = Bench::start();
     let (mut leaders, mut followers) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
