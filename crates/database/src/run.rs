@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use everopen_rollout::execute::By;
 use everopen_rollout::journal::{self, Entry, Line, Outcome};
@@ -17,8 +17,6 @@ use crate::server::Server;
 pub use crate::server::Side;
 use crate::stream;
 
-/// For how long somebody may have a lock who only looks.
-const MOMENT: Duration = Duration::from_millis(200);
 /// Between two looks of a guard.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -109,21 +107,14 @@ pub(crate) fn set_state(root: &Path, name: &str, state: &State) -> Result<(), Fa
     )
 }
 
-/// The database's folder, for whoever works on it. Somebody who only looks whether one is at work has it for a
-/// moment.
-async fn lock(root: &Path, name: &str) -> Result<Folder, Fault> {
-    let began = Instant::now();
-    loop {
-        match Folder::open(root, name) {
-            Err(_) if began.elapsed() < MOMENT => tokio::time::sleep(LOOK / 10).await,
-            opened => return io_fault("open the database's folder", opened),
-        }
-    }
+/// The database's folder, for whoever works on it.
+fn lock(root: &Path, name: &str) -> Result<Folder, Fault> {
+    io_fault("open the database's folder", Folder::open(root, name))
 }
 
 /// Whether somebody is at work on it.
 pub fn is_at_work(root: &Path, name: &str) -> bool {
-    Folder::open(root, name).is_err()
+    Folder::is_held(root, name)
 }
 
 /// From blue to green.
@@ -198,7 +189,7 @@ async fn begin(
     tell: &mut (dyn FnMut(&Line) + Send),
 ) -> Result<Ended, Fault> {
     let name = plan.file.database.name.clone();
-    let lock = lock(site.root, &name).await?;
+    let lock = lock(site.root, &name)?;
     let path = lock.rollout(&plan.id);
     io_fault("make the rollout's folder", fs::create_dir_all(&path))?;
     let text = io_fault(
@@ -231,7 +222,7 @@ pub async fn resume(
     let known = io_fault("read what is known of it", state(site.root, name))?;
     let id = known.and_then(|known| known.under_way);
     let id = id.ok_or_else(|| Fault::Refused(format!("no rollout of {name} is under way")))?;
-    let lock = lock(site.root, name).await?;
+    let lock = lock(site.root, name)?;
     let path = lock.rollout(&id);
     let text = io_fault("read the plan", fs::read(path.join("plan.json")))?;
     let plan = serde_json::from_slice(&text).map_err(Into::into);
@@ -308,7 +299,7 @@ pub async fn finish(site: &Site<'_>, name: &str) -> Result<String, Fault> {
     if let Some(id) = known.under_way {
         return Err(Fault::Refused(format!("rollout {id} is under way")));
     }
-    let _lock = lock(site.root, name).await?;
+    let _lock = lock(site.root, name)?;
     let database = &known.file.database;
     let serving = connect(database, known.serving)
         .await

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// What runs in a group.
@@ -33,6 +34,12 @@ pub struct State {
     /// The group to go back to, and until when that is promised, in milliseconds since 1970.
     pub back: Option<(String, u64)>,
 }
+
+/// A folder may be held for a moment by somebody who only looks, or by a process that a controller which is gone
+/// was just about to begin: until it is another program it has all that is open in the first.
+const MOMENT: Duration = Duration::from_millis(500);
+/// Between two tries.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A service's folder, held by one controller at a time.
 #[derive(Debug)]
@@ -65,24 +72,38 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+fn lock(folder: &Path) -> Result<File, Errno> {
+    let opened = File::create(folder.join("lock"));
+    let lock = opened.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(lock)
+}
+
 impl Folder {
-    /// Opens a service's folder, if no other controller has it.
+    /// Opens a service's folder, if no other controller has it for more than a moment.
     ///
     /// # Errors
     /// It can't be made, or another controller is at work.
     pub fn open(root: &Path, service: &str) -> io::Result<Self> {
         let path = root.join(service);
         fs::create_dir_all(&path)?;
-        let lock = File::create(path.join("lock"))?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-            match error {
-                rustix::io::Errno::WOULDBLOCK => {
-                    io::Error::other(format!("another controller of {service} is at work"))
+        let began = Instant::now();
+        loop {
+            match lock(&path) {
+                Ok(lock) => return Ok(Self { path, _lock: lock }),
+                Err(Errno::WOULDBLOCK) if began.elapsed() < MOMENT => std::thread::sleep(LOOK),
+                Err(Errno::WOULDBLOCK) => {
+                    let told = format!("another controller of {service} is at work");
+                    return Err(io::Error::other(told));
                 }
-                error => error.into(),
+                Err(error) => return Err(error.into()),
             }
-        })?;
-        Ok(Self { path, _lock: lock })
+        }
+    }
+
+    /// Whether a controller is at work on a service, as far as one look can say.
+    pub fn is_held(root: &Path, service: &str) -> bool {
+        matches!(lock(&root.join(service)), Err(Errno::WOULDBLOCK))
     }
 
     /// Where a rollout keeps its files.

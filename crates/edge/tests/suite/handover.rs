@@ -48,11 +48,14 @@ fn no_connection_is_refused_when_the_edge_replaces_itself() {
         place.runtime.block_on(edge.handed_over());
         let stopping = place.runtime.spawn(edge.stop(Duration::from_secs(5)));
         if round == 1 {
-            let (status, head, _) = kept
-                .send("POST", "", "two")
-                .expect("an answer all the same");
-            assert_eq!(status, 200);
-            assert!(head.to_lowercase().contains("connection: close"), "{head}");
+            // From when it stops on, which another thread has been told.
+            until("it asks its clients to leave", || {
+                let (status, head, _) = kept
+                    .send("POST", "", "two")
+                    .expect("an answer all the same");
+                assert_eq!(status, 200);
+                head.to_lowercase().contains("connection: close")
+            });
         }
         let cut = place.runtime.block_on(stopping).expect("it stops");
         assert_eq!(cut, 0, "round {round}: what was under way has ended");

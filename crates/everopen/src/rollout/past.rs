@@ -16,10 +16,7 @@ pub const LOOK: Duration = Duration::from_millis(200);
 /// The rollout whose controller is at work.
 pub fn running(root: &Path, service: &str) -> Result<Option<String>> {
     let state = Folder::peek(root, service)?;
-    match (state.under_way, Folder::open(root, service)) {
-        (Some(id), Err(_)) => Ok(Some(id)),
-        _ => Ok(None),
-    }
+    Ok(state.under_way.filter(|_| Folder::is_held(root, service)))
 }
 
 /// Milliseconds as people read them.

@@ -34,7 +34,7 @@ pub fn busy(root: &Path, folder: &str) -> io::Result<Option<(String, bool)>> {
     if !root.join(folder).exists() {
         return Ok(None);
     }
-    let is_at_work = Folder::open(root, folder).is_err();
+    let is_at_work = Folder::is_held(root, folder);
     let under_way = Folder::peek(root, folder)?.under_way;
     Ok(under_way.map(|id| (id, is_at_work)))
 }

@@ -190,7 +190,7 @@ pub fn look(root: &Path, id: &str) -> Result<Seen, Fault> {
         progress: Progress::of(&document, &lines),
         document,
         lines,
-        is_at_work: Folder::open(root, id).is_err(),
+        is_at_work: Folder::is_held(root, id),
     })
 }
 
