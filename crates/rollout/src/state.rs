@@ -72,13 +72,6 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, Errno> {
-    let opened = File::create(folder.join("lock"));
-    let lock = opened.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(lock)
-}
-
 impl Folder {
     /// Opens a service's folder, if no other controller has it for more than a moment.
     ///
@@ -87,10 +80,11 @@ impl Folder {
     pub fn open(root: &Path, service: &str) -> io::Result<Self> {
         let path = root.join(service);
         fs::create_dir_all(&path)?;
+        let lock = File::create(path.join("lock"))?;
         let began = Instant::now();
         loop {
-            match lock(&path) {
-                Ok(lock) => return Ok(Self { path, _lock: lock }),
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { path, _lock: lock }),
                 Err(Errno::WOULDBLOCK) if began.elapsed() < MOMENT => std::thread::sleep(LOOK),
                 Err(Errno::WOULDBLOCK) => {
                     let told = format!("another controller of {service} is at work");
@@ -101,9 +95,13 @@ impl Folder {
         }
     }
 
-    /// Whether a controller is at work on a service, as far as one look can say.
+    /// Whether a controller is at work on a service, as far as one look can say. Changes nothing; who may not even
+    /// look takes it for one.
     pub fn is_held(root: &Path, service: &str) -> bool {
-        matches!(lock(&root.join(service)), Err(Errno::WOULDBLOCK))
+        match File::open(root.join(service).join("lock")) {
+            Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_err(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Where a rollout keeps its files.
@@ -165,5 +163,28 @@ fn read(folder: &Path) -> io::Result<State> {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_controller_has_a_folder_and_who_looks_is_in_nobodys_way() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (root, service) = (root.path(), "greeter");
+        assert!(!Folder::is_held(root, service), "nothing is known of it");
+        assert!(!root.join(service).exists(), "a look leaves nothing");
+        let held = Folder::open(root, service).expect("it is free");
+        assert!(Folder::is_held(root, service));
+        let refused = Folder::open(root, service).expect_err("it is held");
+        assert!(
+            refused.to_string().contains("another controller"),
+            "{refused}"
+        );
+        drop(held);
+        assert!(!Folder::is_held(root, service));
+        Folder::open(root, service).expect("it is free again");
     }
 }

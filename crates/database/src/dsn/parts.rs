@@ -17,8 +17,8 @@ pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// By a string that waits for ever for a side that says nothing no more: as libpq reads it, in which what is said
-/// last counts. With a network that is cut some waits of a server end only with their connection.
+/// How long to hear nothing before a connection is given up, as libpq reads it: 20 s. By the system's own settings
+/// it is hours, and some waits of a server end only with their connection.
 pub(super) const PATIENCE: [(&str, &str); 4] = [
     ("keepalives_idle", "5"),
     ("keepalives_interval", "5"),
