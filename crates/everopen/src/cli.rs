@@ -100,6 +100,9 @@ pub struct Up {
     /// What an acknowledgment means
     #[arg(long, value_enum, default_value_t = crate::config::Durability::Fsync)]
     pub durability: crate::config::Durability,
+    /// When replicas keep the processors from sleeping; by default they don't: all of `up` shares a machine
+    #[arg(long, value_enum, default_value_t = crate::config::KeepAwake::Never)]
+    pub keep_awake: crate::config::KeepAwake,
     /// Keep the whole log, not only what the kept snapshots need
     #[arg(long)]
     pub keep_log: bool,

@@ -81,6 +81,7 @@ pub fn replica(file: &NodeFile) -> Result<Config> {
     if let Some(max) = node.logic_max {
         config.core.logic_max = max;
     }
+    config.keep_awake = node.keep_awake.into();
     config.build = env!("CARGO_PKG_VERSION").into();
     Ok(config)
 }

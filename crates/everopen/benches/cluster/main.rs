@@ -2,15 +2,18 @@
 //! etcd, measured in one run.
 //!
 //! `cargo xtask bench cluster -- [--seconds N] [--only floor|etcd|ours] [--mode fsync|memory]
-//! [--load one|clients|pipelined|batched|open] [--memory-mib N]`
+//! [--load one|clients|pipelined|batched|open] [--memory-mib N]
+//! [--let-sleep]`
 //!
 //! The floor is measured before and after everything else; the systems run one after the other,
-//! each alone, and each load on a cluster of its own. Clients and all processes share the machine's
+//! each alone, and each load on a cluster of its own. Processors are kept from sleeping meanwhile, for all of
+//! them alike, as replicas do it while commands come; `--let-sleep` is for without. Clients and all processes share the machine's
 //! cores. Ends with an error when a bound is missed or something that was asked for could not be
 //! measured; etcd missing on this machine is no error, but what is compared with it then counts as
 //! not measured.
 #![forbid(unsafe_code)]
 
+mod awake;
 mod bounds;
 mod driver;
 mod echo;
@@ -26,6 +29,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use awake::Awake;
 use clap::{Parser, ValueEnum};
 use driver::{Driver, Load, Mode, Work};
 use everopen_testkit::Machine;
@@ -64,6 +68,9 @@ struct Options {
     /// Memory that each replica has in place from the start; its default when not given.
     #[arg(long)]
     memory_mib: Option<u32>,
+    /// Neither the benchmark nor the replicas keep processors from sleeping.
+    #[arg(long)]
+    let_sleep: bool,
     /// Where the data goes; the disk is what is measured. The build folder when not given.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -157,6 +164,9 @@ fn main() -> Result<ExitCode> {
 fn measure(options: &Options, dir: &Path) -> Result<Results> {
     let time = Duration::from_secs(options.seconds);
     let mut results = Results::new(dir);
+    let awake = Awake::hold(!options.let_sleep);
+    println!("{awake}");
+    results.awake = awake.to_string();
     if options.wants(Part::Floor) {
         println!("floor ...");
         results.floor = Some(floor::measure(dir, time / 2)?);
@@ -182,6 +192,7 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
             let setup = ours::Setup {
                 mode,
                 memory_mib: options.memory_mib,
+                keep_awake: awake.as_config(),
             };
             ours(&mut results, setup, dir, &loads, Span::of(time));
         }

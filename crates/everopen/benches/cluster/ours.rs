@@ -29,6 +29,8 @@ pub struct Setup {
     pub mode: Mode,
     /// Of `node.toml`; its default where none is given.
     pub memory_mib: Option<u32>,
+    /// As it stands there.
+    pub keep_awake: &'static str,
 }
 
 /// Three replicas of the real program.
@@ -56,7 +58,11 @@ impl Drop for Replica {
 impl Everopen {
     /// Starts them with their data in `dir` and waits for a leader.
     pub fn start(setup: Setup, dir: &Path) -> Result<Self> {
-        let Setup { mode, memory_mib } = setup;
+        let Setup {
+            mode,
+            memory_mib,
+            keep_awake,
+        } = setup;
         let memory = memory_mib.map_or_else(String::new, |mib| format!("memory_mib = {mib}\n"));
         let dir = dir.join(format!("everopen-{}", mode.name()));
         let tls = dir.join("tls");
@@ -81,7 +87,7 @@ impl Everopen {
             std::fs::create_dir_all(&folder)?;
             let config = folder.join("node.toml");
             let text = format!(
-                "node = {id}\ncluster = \"{CLUSTER}\"\nlisten = \"{address}\"\ndurability = \"{}\"\n{memory}\n\
+                "node = {id}\ncluster = \"{CLUSTER}\"\nlisten = \"{address}\"\ndurability = \"{}\"\nkeep_awake = \"{keep_awake}\"\n{memory}\n\
                  [tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n\n{}",
                 mode.name(),
                 files.ca,

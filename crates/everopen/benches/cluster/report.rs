@@ -101,6 +101,8 @@ pub struct Results {
     /// The machine when everything was done.
     pub machine_after: Machine,
     file_system: String,
+    /// Whether its processors are kept from sleeping.
+    pub awake: String,
     /// What the machine itself takes.
     pub floor: Option<Floor>,
     /// The version of etcd.
@@ -118,6 +120,7 @@ impl Results {
             machine: Machine::now(),
             machine_after: Machine::now(),
             file_system: file_system(dir),
+            awake: String::new(),
             floor: None,
             peer: None,
             rows: vec![],
@@ -141,8 +144,8 @@ impl Results {
     pub fn print(&self) {
         println!("\ncluster: {}", self.machine);
         println!(
-            "load average after {}, data on {}",
-            self.machine_after.load, self.file_system
+            "load average after {}, data on {}; {}",
+            self.machine_after.load, self.file_system, self.awake
         );
         if let Some(floor) = &self.floor {
             print_floor(floor);
@@ -209,6 +212,7 @@ impl Results {
             "machine": self.machine.to_json(),
             "load_average_after": self.machine_after.load,
             "file_system": self.file_system,
+            "processors": self.awake,
             "floor": floor,
             "etcd": self.peer,
             "rows": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),

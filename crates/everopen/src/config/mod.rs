@@ -97,6 +97,35 @@ impl Durability {
     }
 }
 
+/// When a replica keeps its machine's processors from sleeping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepAwake {
+    /// While commands come
+    #[default]
+    Traffic,
+    /// As long as it runs
+    Always,
+    /// Not at all
+    Never,
+}
+
+impl KeepAwake {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<KeepAwake> for everopen_replica::node::KeepAwake {
+    fn from(when: KeepAwake) -> Self {
+        match when {
+            KeepAwake::Traffic => Self::Traffic,
+            KeepAwake::Always => Self::Always,
+            KeepAwake::Never => Self::Never,
+        }
+    }
+}
+
 /// A replica and where the others reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

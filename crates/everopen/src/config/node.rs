@@ -8,7 +8,7 @@ use everopen_replica::journal;
 use everopen_replica::member::NUMBER_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, ClusterId, Durability, Peer, Tls};
+use super::{Address, ClusterId, Durability, KeepAwake, Peer, Tls};
 
 /// The settings of a replica. Paths are taken from the folder of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Node {
     /// Memory that is put in place when it starts; 0 for none.
     #[serde(default = "two_hundred_and_fifty_six")]
     pub memory_mib: u32,
+    /// When it keeps the machine's processors from sleeping.
+    #[serde(default, skip_serializing_if = "KeepAwake::is_default")]
+    pub keep_awake: KeepAwake,
     /// The newest version of the venue's rules that it may switch to; the newest that it knows if
     /// none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -175,6 +175,7 @@ impl Layout {
             keep_log: args.keep_log,
             snapshot_every_mib: 64,
             memory_mib: MEMORY_MIB,
+            keep_awake: args.keep_awake,
             logic_max: args.logic_max,
             tls: Tls::within(Path::new("../tls"), Name::Node(replica.id)),
             nodes: if replica.join {

@@ -164,6 +164,7 @@ impl Inner {
         }
         let mut answer = json!({
             "node": member::number(self.config.node),
+            "awake": self.awake.show(),
             "rtt": round_trips,
             "clock": clocks,
             "mode": self.config.journal.durability.name(),
@@ -264,6 +265,7 @@ impl Inner {
             "log_bytes": self.threads.progress.bytes.load(std::sync::atomic::Ordering::Relaxed),
             "peers": peers,
             "differing": differing,
+            "awake": self.awake.show(),
             "slowest_turn_us": self.slowest_turn.as_micros() as u64,
             "uptime_ms": self.started.elapsed().as_millis() as u64,
             "fault": fault,

@@ -10,6 +10,7 @@ use everopen_journal::SnapshotRef;
 use everopen_rpc::{ConnId, Event, Hub};
 use everopen_wire::message::{Message, PROTOCOL, RefusalCode, Role};
 
+use super::awake::Awake;
 use super::backlog::BACKLOG_MAX;
 use super::disk::{Desk, Way};
 use super::follow::{Follow, Ring};
@@ -99,6 +100,7 @@ pub(super) struct Inner {
     pub slowest_turn: Duration,
     /// Whether there is more than one.
     has_processors: bool,
+    pub awake: Awake,
 }
 
 impl EventLoop {
@@ -113,6 +115,7 @@ impl EventLoop {
     ) -> Self {
         let now = Instant::now();
         let waker = hub.waker();
+        let awake = Awake::new(config.keep_awake);
         let inner = Inner {
             config,
             core,
@@ -143,6 +146,7 @@ impl EventLoop {
             forgot: false,
             slowest_turn: Duration::ZERO,
             has_processors: std::thread::available_parallelism().is_ok_and(|count| count.get() > 1),
+            awake,
         };
         Self { hub, inner }
     }
@@ -410,6 +414,7 @@ impl Inner {
         if now.duration_since(self.last_chores) >= Duration::from_millis(100) {
             self.last_chores = now;
             self.push_backlog_now = true;
+            self.awake.pass(self.commands);
             self.tell_digest();
             self.ping_peers();
             self.welcome_back();

@@ -1,5 +1,6 @@
 //! A replica as a process runs it: one event loop, a journal's thread, a publisher's thread.
 
+mod awake;
 mod backlog;
 mod bulk;
 mod calls;
@@ -30,6 +31,8 @@ use everopen_domain::{Event, Timestamp};
 use everopen_journal::Journal;
 use everopen_rpc::{Hub, Limits, Security, Waker};
 use serde_json::Value;
+
+pub use awake::KeepAwake;
 
 use crate::boot::{Ended, Note};
 use crate::core::{self, Core};
@@ -62,6 +65,8 @@ pub struct Config {
     /// loop for about a millisecond per mebibyte: it gets an understudy, which costs its memory and
     /// the work of applying a second time.
     pub keep_state_from: usize,
+    /// When the machine's processors are kept from sleeping.
+    pub keep_awake: KeepAwake,
     /// The release, for people.
     pub build: String,
 }
@@ -79,6 +84,7 @@ impl Config {
             core: core::Config::new(node),
             tick: Duration::from_millis(10),
             keep_state_from: 2 << 20,
+            keep_awake: KeepAwake::default(),
             build: env!("CARGO_PKG_VERSION").to_string(),
         }
     }

@@ -364,6 +364,14 @@ fn processors(measured: &Measured, findings: &mut Vec<Finding>) {
                 Finding::new(Grade::Change, text).todo("cpupower frequency-set -g performance"),
             );
         }
+        if let Some(why) = &node.drowsy {
+            let text = format!(
+                "replica {id} can't keep its processors from sleeping between commands ({why}): being woken takes them tens of µs each time, more on a virtual machine"
+            );
+            findings.push(Finding::new(Grade::Note, text).todo(
+                "Let the user that it runs as write to /dev/cpu_dma_latency (docs/operating/cluster.md has the rule for udev), or say `keep_awake = \"never\"` in its node.toml.",
+            ));
+        }
         if let Some(numa) = node.numa_nodes.filter(|nodes| *nodes > 1) {
             let text = format!("the machine of replica {id} has {numa} NUMA nodes");
             findings.push(Finding::new(Grade::Note, text).todo(

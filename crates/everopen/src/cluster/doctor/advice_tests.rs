@@ -154,11 +154,18 @@ fn clocks_processors_and_silence_are_told() {
     measured.nodes[1].cores = Some(2);
     measured.nodes[1].load = Some(11.0);
     measured.nodes[2].numa_nodes = Some(2);
+    measured.nodes[1].drowsy = Some("/dev/cpu_dma_latency: Permission denied".into());
     let told = said(&measured, 1.0);
     has(&told, Grade::Change, "clock of replica 3 is 25.0 ms behind");
     has(&told, Grade::Change, "governor powersave");
     has(&told, Grade::Change, "11.0 threads want its 2 cores");
     has(&told, Grade::Note, "2 NUMA nodes");
+    has(
+        &told,
+        Grade::Note,
+        "replica 2 can't keep its processors from sleeping",
+    );
+    lacks(&told, "replica 1 can't keep");
     measured.nodes[2] = Node {
         id: 3,
         silent: Some("not reachable".into()),

@@ -38,6 +38,8 @@ pub struct Node {
     pub numa_nodes: Option<u64>,
     pub governor: Option<String>,
     pub load: Option<f64>,
+    /// Why it can't keep its processors from sleeping, though it is to.
+    pub drowsy: Option<String>,
 }
 
 /// Everything that was measured.
@@ -135,6 +137,7 @@ fn read(answered: &Answered) -> Node {
     node.numa_nodes = cpu["numa_nodes"].as_u64();
     node.governor = cpu["governor"].as_str().map(str::to_owned);
     node.load = cpu["load"].as_f64();
+    node.drowsy = answer["awake"]["error"].as_str().map(str::to_owned);
     node
 }
 
