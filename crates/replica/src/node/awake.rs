@@ -203,6 +203,24 @@ mod tests {
     }
 
     #[test]
+    fn the_system_hears_it() {
+        let mut awake = Awake::new(KeepAwake::Always);
+        if let Some(fault) = &awake.fault {
+            eprintln!("left out, only the system's own device can tell: {fault}");
+            return;
+        }
+        let told = || {
+            let bytes = std::fs::read(DEVICE).expect("whoever writes there may read");
+            i32::from_ne_bytes(bytes.try_into().expect("four bytes"))
+        };
+        assert_eq!(told(), AWAKE_US);
+        // Another process may ask for as much meanwhile: what is looked at is that it is taken.
+        awake.hold(false);
+        awake.hold(true);
+        assert!(awake.is_held && awake.fault.is_none());
+    }
+
+    #[test]
     fn always_and_never_ask_for_no_commands() {
         let (_dir, path) = device();
         let mut never = Awake::at(&path, KeepAwake::Never);
