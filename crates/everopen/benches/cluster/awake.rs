@@ -1,50 +1,56 @@
-//! Processors that do not sleep meanwhile, whoever is measured.
+//! Whose processors do not sleep while something is measured.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
+
+use clap::ValueEnum;
 
 /// What replicas use as well while commands come (`keep_awake` in `node.toml`).
 const DEVICE: &str = "/dev/cpu_dma_latency";
 
-/// They may sleep again when it is dropped.
+/// Whom processors are kept awake for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Awake {
-    Held(#[allow(dead_code, reason = "held by being open")] File),
-    Unwanted,
-    Impossible(std::io::Error),
+    /// Replicas keep them awake as their default settings have it; nobody does for anything else
+    Ours,
+    /// The benchmark keeps them awake for everything
+    All,
+    /// Nobody, and replicas are told not to
+    None,
 }
 
 impl Awake {
-    pub fn hold(wanted: bool) -> Self {
-        if !wanted {
-            return Self::Unwanted;
-        }
-        let held = OpenOptions::new().write(true).open(DEVICE);
-        let held = held.and_then(|mut device| {
-            device.write_all(&0_i32.to_ne_bytes())?;
-            Ok(device)
-        });
-        held.map_or_else(Self::Impossible, Self::Held)
-    }
-
     /// What stands in a replica's settings.
-    pub fn as_config(&self) -> &'static str {
+    pub fn as_config(self) -> &'static str {
         match self {
-            Self::Held(_) | Self::Impossible(_) => "traffic",
-            Self::Unwanted => "never",
+            Self::Ours | Self::All => "traffic",
+            Self::None => "never",
         }
     }
 }
 
 impl fmt::Display for Awake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held(_) => write!(
-                f,
-                "processors are kept from sleeping, for all that is measured"
-            ),
-            Self::Unwanted => write!(f, "processors may sleep, as was asked for"),
-            Self::Impossible(error) => write!(f, "processors may sleep ({DEVICE}: {error})"),
-        }
+        f.write_str(match self {
+            Self::Ours => {
+                "replicas keep processors from sleeping while commands come, nobody else does"
+            }
+            Self::All => "processors are kept from sleeping for all that is measured",
+            Self::None => "processors may sleep whenever they have nothing to do",
+        })
+    }
+}
+
+/// Keeps processors awake until it is dropped.
+pub struct Held {
+    _device: File,
+}
+
+impl Held {
+    pub fn new() -> io::Result<Self> {
+        let mut device = OpenOptions::new().write(true).open(DEVICE)?;
+        device.write_all(&0_i32.to_ne_bytes())?;
+        Ok(Self { _device: device })
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! `cargo xtask bench cluster -- [--seconds N] [--only floor|etcd|ours] [--mode fsync|memory]
 //! [--load one|clients|pipelined|batched|open] [--memory-mib N]
-//! [--let-sleep]`
+//! [--awake ours|all|none]`
 //!
 //! The floor is measured before and after everything else; the systems run one after the other,
-//! each alone, and each load on a cluster of its own. Processors are kept from sleeping meanwhile, for all of
-//! them alike, as replicas do it while commands come; `--let-sleep` is for without. Clients and all processes share the machine's
+//! each alone, and each load on a cluster of its own. Replicas keep processors awake while commands come, as
+//! their settings have it; what the floor is with processors awake is measured as well, and `--awake all` has
+//! them awake for everything. Clients and all processes share the machine's
 //! cores. Ends with an error when a bound is missed or something that was asked for could not be
 //! measured; etcd missing on this machine is no error, but what is compared with it then counts as
 //! not measured.
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use awake::Awake;
+use awake::{Awake, Held};
 use clap::{Parser, ValueEnum};
 use driver::{Driver, Load, Mode, Work};
 use everopen_testkit::Machine;
@@ -68,9 +69,9 @@ struct Options {
     /// Memory that each replica has in place from the start; its default when not given.
     #[arg(long)]
     memory_mib: Option<u32>,
-    /// Neither the benchmark nor the replicas keep processors from sleeping.
-    #[arg(long)]
-    let_sleep: bool,
+    /// Whom processors are kept awake for.
+    #[arg(long, value_enum, default_value_t = Awake::Ours)]
+    awake: Awake,
     /// Where the data goes; the disk is what is measured. The build folder when not given.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -164,9 +165,13 @@ fn main() -> Result<ExitCode> {
 fn measure(options: &Options, dir: &Path) -> Result<Results> {
     let time = Duration::from_secs(options.seconds);
     let mut results = Results::new(dir);
-    let awake = Awake::hold(!options.let_sleep);
-    println!("{awake}");
-    results.awake = awake.to_string();
+    results.awake = options.awake;
+    let held = match options.awake {
+        Awake::All => {
+            Some(Held::new().context("cannot keep processors awake (/dev/cpu_dma_latency)")?)
+        }
+        Awake::Ours | Awake::None => None,
+    };
     if options.wants(Part::Floor) {
         println!("floor ...");
         results.floor = Some(floor::measure(dir, time / 2)?);
@@ -192,7 +197,7 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
             let setup = ours::Setup {
                 mode,
                 memory_mib: options.memory_mib,
-                keep_awake: awake.as_config(),
+                keep_awake: options.awake.as_config(),
             };
             ours(&mut results, setup, dir, &loads, Span::of(time));
         }
@@ -200,7 +205,15 @@ fn measure(options: &Options, dir: &Path) -> Result<Results> {
     if let Some(floor) = &mut results.floor {
         println!("floor again ...");
         floor.add(&floor::measure(dir, time / 2)?);
+        if options.awake == Awake::Ours {
+            println!("floor with processors awake ...");
+            match Held::new() {
+                Ok(_held) => results.floor_awake = Some(floor::measure(dir, time / 2)?),
+                Err(error) => println!("not measured: they can't be kept awake here: {error}"),
+            }
+        }
     }
+    drop(held);
     results.machine_after = Machine::now();
     Ok(results)
 }

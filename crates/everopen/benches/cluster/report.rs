@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::CLIENTS;
+use crate::awake::Awake;
 use crate::bounds;
 use crate::driver::{Load, Mode};
 use crate::floor::Floor;
@@ -101,10 +102,12 @@ pub struct Results {
     /// The machine when everything was done.
     pub machine_after: Machine,
     file_system: String,
-    /// Whether its processors are kept from sleeping.
-    pub awake: String,
+    /// Whom its processors are kept awake for.
+    pub awake: Awake,
     /// What the machine itself takes.
     pub floor: Option<Floor>,
+    /// The same with processors kept awake, where what is above is without.
+    pub floor_awake: Option<Floor>,
     /// The version of etcd.
     pub peer: Option<String>,
     /// The systems.
@@ -120,8 +123,9 @@ impl Results {
             machine: Machine::now(),
             machine_after: Machine::now(),
             file_system: file_system(dir),
-            awake: String::new(),
+            awake: Awake::None,
             floor: None,
+            floor_awake: None,
             peer: None,
             rows: vec![],
             failures: 0,
@@ -148,7 +152,10 @@ impl Results {
             self.machine_after.load, self.file_system, self.awake
         );
         if let Some(floor) = &self.floor {
-            print_floor(floor);
+            print_floor("floor", floor);
+        }
+        if let Some(floor) = &self.floor_awake {
+            print_floor("floor, processors kept awake", floor);
         }
         if let Some(version) = &self.peer {
             println!(
@@ -198,13 +205,13 @@ impl Results {
 
     /// Writes everything as JSON, making the folder if need be.
     pub fn write_json(&self, path: &Path) -> Result<()> {
-        let floor = self.floor.as_ref().map(|floor| {
+        let floor = |floor: &Floor| {
             json!({
                 "p50_us": floor.p50_us(), "clients_per_second": floor.clients_per_second(),
                 "echoes_per_second": floor.echoes, "round_trip": latency(&floor.round_trip),
                 "sync_of_three_files": latency(&floor.sync),
             })
-        });
+        };
         let document = json!({
             "bench": "cluster",
             "method": "three processes, their clients on the same cores; closed loops from the moment \
@@ -212,8 +219,9 @@ impl Results {
             "machine": self.machine.to_json(),
             "load_average_after": self.machine_after.load,
             "file_system": self.file_system,
-            "processors": self.awake,
-            "floor": floor,
+            "processors": self.awake.to_string(),
+            "floor": self.floor.as_ref().map(floor),
+            "floor_awake": self.floor_awake.as_ref().map(floor),
             "etcd": self.peer,
             "rows": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
             "bounds": bounds::of(self).iter().map(Bound::to_json).collect::<Vec<_>>(),
@@ -226,8 +234,8 @@ impl Results {
     }
 }
 
-fn print_floor(floor: &Floor) {
-    println!("\n{:<44} {:>9} {:>9}", "floor", "p50 us", "p99 us");
+fn print_floor(what: &str, floor: &Floor) {
+    println!("\n{what:<44} {:>9} {:>9}", "p50 us", "p99 us");
     for (name, part) in [
         ("TCP loopback, 64 bytes there and back", &floor.round_trip),
         ("fdatasync of 4 KiB in three files at once", &floor.sync),
