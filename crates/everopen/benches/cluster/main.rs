@@ -257,6 +257,8 @@ fn run<D: Driver>(
 ) {
     for load in loads {
         println!("{system}, {}, {load} ...", mode.name());
+        // What the row before wrote and nobody waited for would be written while this one is measured.
+        rustix::fs::sync();
         let measured = tempfile::tempdir_in(dir)
             .context("make a folder for the data")
             .and_then(|dir| start(dir.path())?.measure(*load, span));
