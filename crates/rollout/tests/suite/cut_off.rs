@@ -109,6 +109,7 @@ fn a_paused_rollout_waits_before_its_next_step() {
     let root = place.root();
     let plan = place.plan(&place.file("1", "", ""));
     let (tell, told) = std::sync::mpsc::channel();
+    let (tell_refused, refused) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let (place, root) = (&place, &root);
         scope.spawn(move || {
@@ -117,8 +118,13 @@ fn a_paused_rollout_waits_before_its_next_step() {
             // The controller is there and goes on; nobody else may.
             let refused = place.resume(false).expect_err("it is at work").to_string();
             assert!(refused.contains("open the service's folder"), "{refused}");
+            tell_refused.send(()).expect("somebody waits");
         });
         let mut pause = |line: &journal::Line| {
+            // That it goes on is heard at once; it would be at its end before it is looked whether it is at work.
+            if matches!(line.entry, Entry::Resumed { .. }) {
+                refused.recv().expect("the other was refused");
+            }
             if matches!(line.entry, Entry::Opened { .. }) {
                 let by = By {
                     who: "ada".into(),
