@@ -13,6 +13,7 @@ use crate::recovery::Fault;
 
 const CLEAN: &str = "clean";
 const LOST: &str = "lost-";
+const OUTDATED: &str = "outdated";
 
 /// How the run before ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum Ended {
 }
 
 /// The notes beside a log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Note {
     log: PathBuf,
     mode: Durability,
@@ -69,6 +70,10 @@ impl Note {
         }
     }
 
+    fn begun(&self) -> PathBuf {
+        self.log.with_extension("begun")
+    }
+
     fn boot(&self) -> PathBuf {
         self.log.with_extension("boot")
     }
@@ -100,6 +105,50 @@ impl Note {
             let what = format!("{} holds no number: {text:?}", path.display());
             Fault::Boot(io::Error::new(io::ErrorKind::InvalidData, what))
         })
+    }
+
+    /// Whether the log that this life began is gone, or was found to be older than what the others
+    /// know of it. An empty log under an old number could help to elect a leader who lacks what it had
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// When a note can't be read.
+    pub fn has_lost_log(&self) -> Result<bool, Fault> {
+        let begun = read(&self.begun())?;
+        if begun.as_deref() == Some(OUTDATED) {
+            return Ok(true);
+        }
+        if begun != Some(self.life()?.to_string()) {
+            return Ok(false);
+        }
+        let is_segment =
+            |file: fs::DirEntry| file.path().extension().is_some_and(|e| e == "segment");
+        Ok(match fs::read_dir(&self.log) {
+            Ok(files) => !files.flatten().any(is_segment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            // Whoever opens the log says what is wrong with it.
+            Err(_) => false,
+        })
+    }
+
+    /// This life has begun its log.
+    ///
+    /// # Errors
+    /// When the note can't be read or written.
+    pub fn log_begun(&self) -> Result<(), Fault> {
+        let life = self.life()?.to_string();
+        if read(&self.begun())?.as_ref() == Some(&life) {
+            return Ok(());
+        }
+        write(&self.begun(), &life)
+    }
+
+    /// The log is older than what the others know of it: no run may use it again.
+    ///
+    /// # Errors
+    /// When the note can't be written.
+    pub fn log_is_outdated(&self) -> Result<(), Fault> {
+        write(&self.begun(), OUTDATED)
     }
 
     /// Begins the next life with an empty log. What the last one left is kept, see [`Self::kept`],
@@ -205,6 +254,33 @@ mod tests {
         note.settle().expect("remove");
         note.settle().expect("nothing to remove");
         assert!(!note.needs_end() && !note.boot().exists());
+    }
+
+    #[test]
+    fn a_log_that_was_begun_and_is_gone_is_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::new(folder.path().join("log"));
+        let note = Note::beside(&config);
+        let is_lost = || note.has_lost_log().expect("readable");
+        assert!(!is_lost(), "a new replica has none");
+        fs::create_dir_all(&config.dir).expect("a log");
+        let segment = config.dir.join("00000000000000000001.segment");
+        fs::write(&segment, "entries").expect("an entry");
+        assert!(!is_lost(), "one of a program without the note");
+        note.log_begun().expect("noted");
+        assert!(!is_lost());
+        fs::remove_file(&segment).expect("removed");
+        assert!(is_lost(), "an empty folder");
+        fs::remove_dir_all(&config.dir).expect("removed");
+        assert!(is_lost(), "no folder");
+        // In memory mode the next life begins its own.
+        note.begin_life().expect("begins");
+        assert!(!is_lost());
+        fs::create_dir_all(&config.dir).expect("a log");
+        fs::write(&segment, "entries").expect("an entry");
+        note.log_begun().expect("noted");
+        note.log_is_outdated().expect("noted");
+        assert!(is_lost(), "whatever is there");
     }
 
     #[test]

@@ -79,8 +79,8 @@ impl Canary {
     /// The checkers that may find it first.
     pub fn found_by(self) -> &'static [Check] {
         match self {
-            // The library notices that a replica has less than it had acknowledged.
-            Self::LyingDisk => &[Check::Prefix, Check::Answer, Check::Panic],
+            // The replica or its library notices that it has less than it had acknowledged.
+            Self::LyingDisk => &[Check::Prefix, Check::Answer, Check::Panic, Check::Stop],
             Self::RenumberedRetry => &[Check::Once],
             Self::HastyClient => &[Check::Session],
             Self::DroppedEntry | Self::FlippedEntry => &[Check::Prefix],
@@ -93,8 +93,8 @@ impl Canary {
             Self::Braggart => &[Check::Activation],
             Self::SilentFlip => &[Check::Start],
             Self::LastingCut => &[Check::Liveness],
-            // The library notices that it has less than it had acknowledged, or nobody helps it.
-            Self::OldLife => &[Check::Panic, Check::Prefix, Check::Liveness],
+            // The replica notices that it has less than it had acknowledged, or nobody helps it.
+            Self::OldLife => &[Check::Stop, Check::Prefix, Check::Liveness],
         }
     }
 

@@ -45,6 +45,19 @@ pub enum Stop {
     /// The consensus library refused to go on.
     #[error("consensus: {0}")]
     Consensus(String),
+    /// A leader knows that this replica had more on its disk than is there now: the log was lost, or
+    /// put back from an older copy. It may have voted for what it no longer knows.
+    #[error(
+        "this replica had acknowledged entry {acknowledged}, and its log ends at {last}: the log was lost or \
+         put back from an older copy. Take the replica away with `everopen cluster remove`, then \
+         `everopen cluster add` a new one"
+    )]
+    LostLog {
+        /// An entry that it had acknowledged.
+        acknowledged: u64,
+        /// The last entry of its log.
+        last: u64,
+    },
 }
 
 /// What a replica is in its cluster.
@@ -214,6 +227,16 @@ impl Core {
         // here than there is. It is as good as lost, and will be sent again.
         let follows = |entry: &Entry| entry.index == message.index + 1;
         if kind == MessageType::MsgAppend && !message.entries.first().is_none_or(follows) {
+            return;
+        }
+        // A leader tells a follower no more than what that has acknowledged.
+        let last = self.raw.raft.raft_log.last_index();
+        let is_of_now = message.term >= self.raw.raft.term;
+        if kind == MessageType::MsgHeartbeat && is_of_now && message.commit > last {
+            self.stop = Some(Stop::LostLog {
+                acknowledged: message.commit,
+                last,
+            });
             return;
         }
         // A message of a peer that was removed, say: the library says so, and that is all.

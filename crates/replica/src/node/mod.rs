@@ -120,9 +120,15 @@ impl Node {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Report), Fault> {
         let note = Note::beside(&config.journal);
+        let beside_log = note.clone();
         let ended = note.ended()?;
         if ended == Ended::Lost {
             lose_memory(&config, &note)?;
+        }
+        if note.has_lost_log()? {
+            return Err(Fault::LostLog {
+                dir: config.journal.dir.clone(),
+            });
         }
         let life = note.life()?;
         config.node = member::id(config.node, life);
@@ -147,6 +153,7 @@ impl Node {
         let logic_max = config.core.logic_max;
         let (recovered, mut report) =
             recover(&mut journal, &found, &origin, &mut reader, logic_max)?;
+        note.log_begun()?;
         let commit = recovered.commit_index();
         let file = recovered.file.clone();
         let mut core_config = config.core.clone();
@@ -205,7 +212,11 @@ impl Node {
             let result =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || event_loop.run()));
             ended.ended.store(true, Relaxed);
-            result.unwrap_or(Err(Fault::Panicked))
+            let result = result.unwrap_or(Err(Fault::Panicked));
+            if let Err(Fault::Stop(core::Stop::LostLog { .. })) = result {
+                beside_log.log_is_outdated()?;
+            }
+            result
         })?;
         let node = Self {
             shown,

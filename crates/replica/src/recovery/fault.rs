@@ -62,6 +62,17 @@ pub enum Fault {
         /// The log's directory.
         dir: PathBuf,
     },
+    /// The log that this replica wrote is not there any more: its disk was emptied or replaced.
+    #[error(
+        "the log that this replica wrote in {} is gone, or older than what it had acknowledged: it may have \
+         voted for what it no longer knows. Put the log back, or take the replica away with \
+         `everopen cluster remove`, then `everopen cluster add` a new one",
+        dir.display()
+    )]
+    LostLog {
+        /// The log's directory.
+        dir: PathBuf,
+    },
     /// A note beside the log could not be read or written.
     #[error("keep the notes beside the log: how its last run ended, and which life it is in")]
     Boot(#[source] io::Error),
