@@ -107,22 +107,23 @@ impl Note {
         })
     }
 
-    /// Whether the log that this life began is gone, or was found to be older than what the others
-    /// know of it. An empty log under an old number could help to elect a leader who lacks what it had
-    /// acknowledged.
+    /// Whether the log that this life began for that cluster is gone, or was found to be older than
+    /// what the others know of it. An empty log under an old number could help to elect a leader who
+    /// lacks what it had acknowledged.
     ///
     /// # Errors
     /// When a note can't be read.
-    pub fn has_lost_log(&self) -> Result<bool, Fault> {
+    pub fn has_lost_log(&self, cluster: [u8; 16]) -> Result<bool, Fault> {
+        let own = self.own(cluster)?;
         let begun = read(&self.begun())?;
-        if begun.as_deref() == Some(OUTDATED) {
+        if begun.as_ref() == Some(&format!("{own} {OUTDATED}")) {
             return Ok(true);
         }
-        if begun != Some(self.life()?.to_string()) {
+        if begun != Some(own) {
             return Ok(false);
         }
         let is_segment =
-            |file: fs::DirEntry| file.path().extension().is_some_and(|e| e == "segment");
+            |file: fs::DirEntry| file.path().extension().is_some_and(|end| end == "segment");
         Ok(match fs::read_dir(&self.log) {
             Ok(files) => !files.flatten().any(is_segment),
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -131,24 +132,33 @@ impl Note {
         })
     }
 
-    /// This life has begun its log.
+    /// This life has begun its log for that cluster.
     ///
     /// # Errors
     /// When the note can't be read or written.
-    pub fn log_begun(&self) -> Result<(), Fault> {
-        let life = self.life()?.to_string();
-        if read(&self.begun())?.as_ref() == Some(&life) {
+    pub fn log_begun(&self, cluster: [u8; 16]) -> Result<(), Fault> {
+        let own = self.own(cluster)?;
+        if read(&self.begun())?.as_ref() == Some(&own) {
             return Ok(());
         }
-        write(&self.begun(), &life)
+        write(&self.begun(), &own)
     }
 
-    /// The log is older than what the others know of it: no run may use it again.
+    /// The log is older than what the others know of it: no run in that cluster may use it again.
     ///
     /// # Errors
     /// When the note can't be written.
-    pub fn log_is_outdated(&self) -> Result<(), Fault> {
-        write(&self.begun(), OUTDATED)
+    pub fn log_is_outdated(&self, cluster: [u8; 16]) -> Result<(), Fault> {
+        write(&self.begun(), &format!("{} {OUTDATED}", self.own(cluster)?))
+    }
+
+    /// The cluster and the life: a cluster that is founded anew may use a number again.
+    fn own(&self, cluster: [u8; 16]) -> Result<String, Fault> {
+        Ok(format!(
+            "{:032x} {}",
+            u128::from_be_bytes(cluster),
+            self.life()?
+        ))
     }
 
     /// Begins the next life with an empty log. What the last one left is kept, see [`Self::kept`],
@@ -258,29 +268,38 @@ mod tests {
 
     #[test]
     fn a_log_that_was_begun_and_is_gone_is_missed() {
+        const CLUSTER: [u8; 16] = *b"the cluster's id";
         let folder = tempfile::tempdir().expect("a folder");
         let config = Config::new(folder.path().join("log"));
         let note = Note::beside(&config);
-        let is_lost = || note.has_lost_log().expect("readable");
+        let is_lost = || note.has_lost_log(CLUSTER).expect("readable");
         assert!(!is_lost(), "a new replica has none");
         fs::create_dir_all(&config.dir).expect("a log");
         let segment = config.dir.join("00000000000000000001.segment");
         fs::write(&segment, "entries").expect("an entry");
         assert!(!is_lost(), "one of a program without the note");
-        note.log_begun().expect("noted");
+        note.log_begun(CLUSTER).expect("noted");
         assert!(!is_lost());
         fs::remove_file(&segment).expect("removed");
         assert!(is_lost(), "an empty folder");
         fs::remove_dir_all(&config.dir).expect("removed");
         assert!(is_lost(), "no folder");
+        let other = note.has_lost_log(*b"the next cluster").expect("readable");
+        assert!(
+            !other,
+            "a cluster that is founded anew uses the number again"
+        );
         // In memory mode the next life begins its own.
         note.begin_life().expect("begins");
         assert!(!is_lost());
         fs::create_dir_all(&config.dir).expect("a log");
         fs::write(&segment, "entries").expect("an entry");
-        note.log_begun().expect("noted");
-        note.log_is_outdated().expect("noted");
+        note.log_begun(CLUSTER).expect("noted");
+        note.log_is_outdated(CLUSTER).expect("noted");
         assert!(is_lost(), "whatever is there");
+        // An operator goes on with it all the same.
+        note.log_begun(CLUSTER).expect("noted");
+        assert!(!is_lost());
     }
 
     #[test]

@@ -202,6 +202,7 @@ pub fn refound(
     // Whatever its last run may have lost, from now on this is what counts.
     journal.sync_all()?;
     note.settle()?;
+    note.log_begun(new)?;
     Ok(Refounded {
         last_index,
         uncertain: last_index.saturating_sub(commit),

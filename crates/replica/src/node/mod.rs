@@ -120,12 +120,12 @@ impl Node {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Report), Fault> {
         let note = Note::beside(&config.journal);
-        let beside_log = note.clone();
+        let (beside_log, cluster) = (note.clone(), config.cluster);
         let ended = note.ended()?;
         if ended == Ended::Lost {
             lose_memory(&config, &note)?;
         }
-        if note.has_lost_log()? {
+        if note.has_lost_log(config.cluster)? {
             return Err(Fault::LostLog {
                 dir: config.journal.dir.clone(),
             });
@@ -153,7 +153,7 @@ impl Node {
         let logic_max = config.core.logic_max;
         let (recovered, mut report) =
             recover(&mut journal, &found, &origin, &mut reader, logic_max)?;
-        note.log_begun()?;
+        note.log_begun(config.cluster)?;
         let commit = recovered.commit_index();
         let file = recovered.file.clone();
         let mut core_config = config.core.clone();
@@ -214,7 +214,7 @@ impl Node {
             ended.ended.store(true, Relaxed);
             let result = result.unwrap_or(Err(Fault::Panicked));
             if let Err(Fault::Stop(core::Stop::LostLog { .. })) = result {
-                beside_log.log_is_outdated()?;
+                beside_log.log_is_outdated(cluster)?;
             }
             result
         })?;
