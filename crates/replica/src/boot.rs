@@ -1,7 +1,8 @@
 //! In memory mode a replica acknowledges what only the memory of its machine holds. If that machine
 //! stops, the replica must not come back under the name that acknowledged it and with a shorter log:
 //! it could vote for another past. A note beside the log says how the last run ended, and another in
-//! which of its lives (see [`crate::member`]) the replica is.
+//! which of its lives (see [`crate::member`]) the replica is. A third says that there was a log, in
+//! every mode: one that is gone is missed before the replica votes as if it were new.
 
 use std::fs;
 use std::io::{self, Write};
