@@ -62,11 +62,12 @@ pub enum Fault {
         /// The log's directory.
         dir: PathBuf,
     },
-    /// The log that this replica wrote is not there any more: its disk was emptied or replaced.
+    /// The log that this replica wrote is not there any more (its disk was emptied or replaced), or a
+    /// leader found it older than what the replica had acknowledged ([`Stop::LostLog`]).
     #[error(
         "the log that this replica wrote in {} is gone, or older than what it had acknowledged: it may have \
-         voted for what it no longer knows. Put the log back, or take the replica away with \
-         `everopen cluster remove`, then `everopen cluster add` a new one",
+         voted for what it no longer knows. If it is only not there, as on a disk that is not mounted, bring it \
+         back; else take the replica away with `everopen cluster remove`, then `everopen cluster add` a new one",
         dir.display()
     )]
     LostLog {
