@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 
 use everopen_journal::{Config, Durability};
 
+use crate::core::Trust;
 use crate::recovery::Fault;
 
 const CLEAN: &str = "clean";
 const LOST: &str = "lost-";
 const OUTDATED: &str = "outdated";
+const NEW: &str = "new";
+const SINCE: &str = "since-term-";
 
 /// How the run before ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,15 @@ pub enum Ended {
     Unsettled,
     /// The machine stopped: acknowledged entries may be gone.
     Lost,
+}
+
+/// What is noted of the log itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    Log(Trust),
+    /// The others know more of it than it holds.
+    Outdated,
 }
 
 /// The notes beside a log.
@@ -115,34 +127,69 @@ impl Note {
     /// # Errors
     /// When a note can't be read.
     pub fn has_lost_log(&self, cluster: [u8; 16]) -> Result<bool, Fault> {
-        let own = self.own(cluster)?;
-        let begun = read(&self.begun())?;
-        if begun.as_ref() == Some(&format!("{own} {OUTDATED}")) {
-            return Ok(true);
-        }
-        if begun != Some(own) {
-            return Ok(false);
-        }
-        let is_segment =
-            |file: fs::DirEntry| file.path().extension().is_some_and(|end| end == "segment");
-        Ok(match fs::read_dir(&self.log) {
-            Ok(files) => !files.flatten().any(is_segment),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            // Whoever opens the log says what is wrong with it.
-            Err(_) => false,
+        Ok(match self.log_state(cluster)? {
+            Known::Outdated => true,
+            Known::Log(Trust::Whole | Trust::Since(_)) => !self.has_segments(),
+            Known::Nothing | Known::Log(Trust::New) => false,
         })
     }
 
-    /// This life has begun its log for that cluster.
+    /// The log is about to be opened for that cluster. What is known of it.
     ///
     /// # Errors
-    /// When the note can't be read or written.
-    pub fn log_begun(&self, cluster: [u8; 16]) -> Result<(), Fault> {
-        let own = self.own(cluster)?;
-        if read(&self.begun())?.as_ref() == Some(&own) {
-            return Ok(());
+    /// When a note can't be read or written.
+    pub fn log_opens(&self, cluster: [u8; 16]) -> Result<Trust, Fault> {
+        match self.log_state(cluster)? {
+            Known::Log(trust) => return Ok(trust),
+            Known::Outdated => return Ok(Trust::Whole),
+            Known::Nothing => {}
         }
-        write(&self.begun(), &own)
+        // Noted before there is a log: one that was begun and not noted would be taken for an old one.
+        let trust = match self.has_segments() {
+            true => Trust::Whole,
+            false => Trust::New,
+        };
+        self.log_is(cluster, trust)?;
+        Ok(trust)
+    }
+
+    /// This life has begun its log for that cluster, and that much is known of it.
+    ///
+    /// # Errors
+    /// When the note can't be written.
+    pub fn log_is(&self, cluster: [u8; 16], trust: Trust) -> Result<(), Fault> {
+        let own = self.own(cluster)?;
+        let text = match trust {
+            Trust::Whole => own,
+            Trust::New => format!("{own} {NEW}"),
+            Trust::Since(term) => format!("{own} {SINCE}{term}"),
+        };
+        write(&self.begun(), &text)
+    }
+
+    fn log_state(&self, cluster: [u8; 16]) -> Result<Known, Fault> {
+        let note = read(&self.begun())?.unwrap_or_default();
+        let Some(end) = note.strip_prefix(&self.own(cluster)?) else {
+            return Ok(Known::Nothing);
+        };
+        let term = |end: &str| end.strip_prefix(SINCE)?.parse().ok();
+        Ok(match end.strip_prefix(' ') {
+            None if end.is_empty() => Known::Log(Trust::Whole),
+            Some(NEW) => Known::Log(Trust::New),
+            Some(OUTDATED) => Known::Outdated,
+            Some(end) => term(end).map_or(Known::Nothing, |term| Known::Log(Trust::Since(term))),
+            None => Known::Nothing,
+        })
+    }
+
+    fn has_segments(&self) -> bool {
+        let is_segment =
+            |file: fs::DirEntry| file.path().extension().is_some_and(|end| end == "segment");
+        match fs::read_dir(&self.log) {
+            Ok(files) => files.flatten().any(is_segment),
+            // Whoever opens a log that can't be read says what is wrong with it.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// The log is older than what the others know of it: no run in that cluster may use it again.
@@ -275,11 +322,20 @@ mod tests {
         let note = Note::beside(&config);
         let is_lost = || note.has_lost_log(CLUSTER).expect("readable");
         assert!(!is_lost(), "a new replica has none");
+        let opens = || note.log_opens(CLUSTER).expect("noted");
+        assert_eq!([opens(), opens()], [Trust::New; 2]);
+        assert!(!is_lost(), "nothing was in it");
+        let heard = Trust::Since(7);
+        note.log_is(CLUSTER, heard).expect("noted");
+        assert_eq!(opens(), heard);
+        assert!(is_lost(), "there was something in it");
+        fs::remove_file(note.begun()).expect("removed");
         fs::create_dir_all(&config.dir).expect("a log");
         let segment = config.dir.join("00000000000000000001.segment");
         fs::write(&segment, "entries").expect("an entry");
-        assert!(!is_lost(), "one of a program without the note");
-        note.log_begun(CLUSTER).expect("noted");
+        assert!(!is_lost());
+        assert_eq!(opens(), Trust::Whole, "one of a program without the note");
+        note.log_is(CLUSTER, Trust::Whole).expect("noted");
         assert!(!is_lost());
         fs::remove_file(&segment).expect("removed");
         assert!(is_lost(), "an empty folder");
@@ -295,11 +351,11 @@ mod tests {
         assert!(!is_lost());
         fs::create_dir_all(&config.dir).expect("a log");
         fs::write(&segment, "entries").expect("an entry");
-        note.log_begun(CLUSTER).expect("noted");
+        note.log_is(CLUSTER, Trust::Whole).expect("noted");
         note.log_is_outdated(CLUSTER).expect("noted");
         assert!(is_lost(), "whatever is there");
         // An operator goes on with it all the same.
-        note.log_begun(CLUSTER).expect("noted");
+        note.log_is(CLUSTER, Trust::Whole).expect("noted");
         assert!(!is_lost());
     }
 

@@ -15,6 +15,7 @@ use everopen_wire::entry::Request;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 
 use crate::boot::{Ended, Note};
+use crate::core::Trust;
 use crate::member;
 use crate::message::membership_change;
 use crate::record;
@@ -202,7 +203,7 @@ pub fn refound(
     // Whatever its last run may have lost, from now on this is what counts.
     journal.sync_all()?;
     note.settle()?;
-    note.log_begun(new)?;
+    note.log_is(new, Trust::Whole)?;
     Ok(Refounded {
         last_index,
         uncertain: last_index.saturating_sub(commit),

@@ -123,7 +123,7 @@ impl Canary {
                 profile.think = 50_000;
             }
             Self::SilentFlip => profile.faults.push(Fault::BitFlip),
-            Self::OldLife => profile.faults.push(Fault::LostMemory),
+            Self::OldLife => profile.faults.extend([Fault::LostMemory, Fault::LostDisk]),
             Self::ForgottenVote => profile.fault_every = 10_000,
             _ => {}
         }

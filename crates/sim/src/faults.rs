@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use everopen_replica::core::Stop;
+use everopen_replica::core::{Stop, Trust};
 use everopen_replica::state::ApplyError;
 use everopen_replica::{Fault as ReplicaFault, member};
 
@@ -79,6 +79,7 @@ impl World<'_> {
             }
             Fault::BitFlip => self.flip_bit(id),
             Fault::LostMemory => self.lose_memory(id),
+            Fault::LostDisk => self.lose_disk(id),
             Fault::Pause | Fault::SlowDisk | Fault::FailingDisk | Fault::FullDisk => {
                 self.weaken(id, fault, lasts);
             }
@@ -229,7 +230,7 @@ impl World<'_> {
     /// Whether every replica has all that it ever had, and a minority may lose it.
     fn is_whole(&self) -> bool {
         let has_all = |node: &Node| {
-            let healthy = !node.damaged && !node.refused;
+            let healthy = !node.damaged && !node.refused && node.trust == Trust::Whole;
             let process = node.process.as_ref();
             healthy
                 && process.is_some_and(|p| {
@@ -295,12 +296,51 @@ impl World<'_> {
         self.inject("memories lost");
         let mut again = Node::new(next, self.folder(next), false, node.logic_max);
         (again.clock, again.epoch) = (node.clock, node.epoch);
+        again.trust = self.trust_of_empty();
         self.nodes.insert(next, again);
         self.restart_later(next, 1_000, 2_000_000);
     }
 
+    /// Puts an empty disk into a machine whose replica does not know that it had another one. One replica
+    /// at a time, as with every loss.
+    fn lose_disk(&mut self, id: u64) {
+        // One that founded its cluster alone would found another one.
+        let alone = self.profile.nodes == 1 && self.nodes.get(&id).is_some_and(|node| node.founder);
+        if !self.is_whole() || alone {
+            return;
+        }
+        let trust = self.trust_of_empty();
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        drop(node.process.take());
+        let _ = fs::remove_dir_all(&node.dir);
+        node.trust = trust;
+        self.say(format_args!("node {id}: gets an empty disk"));
+        self.inject("disks lost");
+        self.break_connections(id);
+        // Later than the last word of its old self arrives anywhere: what it had granted must not count
+        // for a number that no longer knows of it.
+        self.restart_later(id, 6_000_000, 12_000_000);
+    }
+
+    /// What a replica notes of a log that is empty.
+    fn trust_of_empty(&self) -> Trust {
+        match self.has(Canary::OldLife) {
+            true => Trust::Whole,
+            false => Trust::New,
+        }
+    }
+
     /// A replica ended itself.
     pub fn stopped(&mut self, id: u64, stop: &Stop) {
+        if let (Stop::LostLog { .. }, Some(node)) = (stop, self.nodes.get_mut(&id))
+            && node.trust != Trust::Whole
+        {
+            node.refused = true;
+            self.say(format_args!("node {id}: {stop}"));
+            return self.count("lost logs found");
+        }
         let known = self.nodes.get(&id).map_or(0, |node| node.logic_max);
         let foreseen = matches!(
             stop,

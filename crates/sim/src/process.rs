@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use everopen_domain::{LogIndex, Timestamp};
 use everopen_journal::{self as journal, Durability, Journal, RetainLog, SnapshotRef, Snapshots};
-use everopen_replica::core::{self, Core, Step, Write};
+use everopen_replica::core::{self, Core, Step, Trust, Write};
 use everopen_replica::disk::Writer;
 use everopen_replica::understudy::{Made, Understudy};
 use everopen_replica::{Applied, Fault, Origin, Reader, recover};
@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub damaged: bool,
     /// It does not start with the files that it has.
     pub refused: bool,
+    /// What it notes beside its log.
+    pub trust: Trust,
 }
 
 impl Node {
@@ -62,6 +64,7 @@ impl Node {
             failing: false,
             damaged: false,
             refused: false,
+            trust: Trust::New,
         }
     }
 
@@ -165,6 +168,7 @@ pub(crate) fn start(
         election_ticks: profile.election_ticks,
         heartbeat_ticks: profile.heartbeat_ticks,
         seed,
+        trust: node.trust,
         logic_max: node.logic_max,
         entry_bytes_max: profile.segment_bytes as usize / 4,
         entry_requests_max: profile.entry_requests_max,

@@ -30,6 +30,8 @@ pub enum Fault {
     BitFlip,
     /// The machine stops, and all that its replica had was in memory.
     LostMemory,
+    /// The disk is replaced by an empty one, and the replica comes back under its number.
+    LostDisk,
     /// The wall clock jumps.
     ClockJump,
     /// The lead is handed over.
@@ -55,6 +57,7 @@ impl Fault {
         Self::FullDisk,
         Self::BitFlip,
         Self::LostMemory,
+        Self::LostDisk,
         Self::ClockJump,
         Self::Transfer,
         Self::Membership,
@@ -113,11 +116,14 @@ impl Profile {
     pub fn draw(random: &mut Random) -> Self {
         let often = random.between(150, 600);
         let drawn = Fault::ALL.iter().copied();
-        let drawn = drawn.filter(|fault| *fault != Fault::LostMemory);
+        let drawn = drawn.filter(|fault| ![Fault::LostMemory, Fault::LostDisk].contains(fault));
         let mut faults: Vec<Fault> = drawn.filter(|_| random.chance(often)).collect();
         // Not drawn, so that the seeds that once found something still make the same worlds.
         if often.is_multiple_of(3) {
             faults.push(Fault::LostMemory);
+        }
+        if often.is_multiple_of(4) {
+            faults.push(Fault::LostDisk);
         }
         let slow = random.chance(300);
         let delay = if slow {

@@ -50,6 +50,7 @@ impl World<'_> {
         self.pass_time(id, &mut p);
         match p.core.turn(clock) {
             Ok(effects) => {
+                self.note_trust(id, &p);
                 self.carry_out(id, &mut p, effects);
                 let tick = p.last_tick + TICK;
                 let next = match p.core.untold_commit() {
@@ -68,6 +69,13 @@ impl World<'_> {
                 drop(p);
                 self.stopped(id, &stop);
             }
+        }
+    }
+
+    /// Before anything that comes of it is written.
+    fn note_trust(&mut self, id: u64, p: &Process) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.trust = p.core.trust();
         }
     }
 

@@ -167,6 +167,13 @@ impl Core {
                 Shown(node)
             ));
         }
+        // Nor one that has nothing of this leader's yet: it could not help to elect the next one.
+        if self.led_term != Some(self.term()) || matched < self.led_from {
+            return Err(format!(
+                "replica {} has not caught up with this leader; wait until it has",
+                Shown(node)
+            ));
+        }
         if self.supports.get(&node).copied().unwrap_or(0) < self.state.logic() {
             let shown = Shown(node);
             return Err(format!("replica {shown} does not know the rules in force"));

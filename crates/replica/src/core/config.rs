@@ -12,6 +12,8 @@ pub struct Config {
     pub heartbeat_ticks: usize,
     /// Where draws begin; two replicas should not share one.
     pub seed: u64,
+    /// What is noted of this log.
+    pub trust: super::Trust,
     /// The newest version of the venue's rules that this replica may use.
     pub logic_max: u16,
     /// Bytes of one entry at most.
@@ -37,6 +39,7 @@ impl Config {
             election_ticks: 50,
             heartbeat_ticks: 5,
             seed: node,
+            trust: super::Trust::Whole,
             logic_max: everopen_venue::Venue::LOGIC_MAX,
             entry_bytes_max: 256 << 10,
             entry_requests_max: 4_096,

@@ -29,6 +29,7 @@ impl Core {
             self.raw.raft.set_randomized_election_timeout(self.timeout);
         }
         self.keep_hurry();
+        self.look_for_leader();
     }
 
     /// A number below that one, from this core's own sequence.

@@ -247,6 +247,8 @@ impl Core {
 
     fn begin_lead(&mut self, term: u64) {
         self.led_term = Some(term);
+        // Nothing was proposed since: the last entry is the one that every lead begins with.
+        self.led_from = self.last_index();
         self.effects.notices.push(format!("leads in term {term}"));
         self.tick_pending = false;
         self.is_timed = false;

@@ -12,6 +12,8 @@ mod config;
 mod effects;
 mod elect;
 mod lead;
+mod prove;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -32,33 +34,8 @@ pub use agree::Disagreement;
 pub use change::MembershipChange;
 pub use config::Config;
 pub use effects::{Answer, Effects, Install, Record, Refused, Step, Submission, Ticket, Write};
-
-/// Why a core stops. Going on would risk a wrong balance.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stop {
-    /// An entry that this program can't apply.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    /// The others are not where this replica is.
-    #[error(transparent)]
-    Disagreement(#[from] Disagreement),
-    /// The consensus library refused to go on.
-    #[error("consensus: {0}")]
-    Consensus(String),
-    /// A leader knows that this replica had more on its disk than is there now: the log was lost, or
-    /// put back from an older copy. It may have voted for what it no longer knows.
-    #[error(
-        "this replica had acknowledged entry {acknowledged}, and its log ends at {last}: the log was lost or \
-         put back from an older copy. Take the replica away with `everopen cluster remove`, then \
-         `everopen cluster add` a new one"
-    )]
-    LostLog {
-        /// An entry that it had acknowledged.
-        acknowledged: u64,
-        /// The last entry of its log.
-        last: u64,
-    },
-}
+pub use prove::Trust;
+pub use stop::Stop;
 
 /// What a replica is in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +87,8 @@ pub struct Core {
     supports: BTreeMap<u64, u16>,
     disk_full: bool,
     led_term: Option<u64>,
+    /// The first entry of that term.
+    led_from: u64,
     // Snapshots.
     snapshot_running: bool,
     snapshots_skipped: u32,
@@ -121,6 +100,7 @@ pub struct Core {
     /// An election that does not wait for the whole timeout.
     hurry: Option<elect::Hurry>,
     timeout: usize,
+    trust: Trust,
     agree: agree::Agreement,
     effects: Effects,
     stop: Option<Stop>,
@@ -174,6 +154,7 @@ impl Core {
             supports: BTreeMap::new(),
             disk_full: false,
             led_term: None,
+            led_from: 0,
             place,
             write_issued: 0,
             write_done: 0,
@@ -191,6 +172,7 @@ impl Core {
             timer: (0, StateRole::Follower, 0),
             hurry: None,
             timeout: config.election_ticks,
+            trust: config.trust,
             agree: agree::Agreement::new(config.node, state.index, state.digest),
             effects: Effects::default(),
             stop: None,
@@ -198,6 +180,7 @@ impl Core {
             raw,
             state,
         };
+        core.prove();
         core.redraw_timeout();
         Ok(core)
     }
@@ -207,6 +190,9 @@ impl Core {
         // Who campaigns looks at what is not applied yet, and that is not there while a state is on
         // its way to the disk.
         if self.installing.is_none() {
+            if self.is_partial() {
+                self.raw.raft.election_elapsed = 0;
+            }
             self.raw.tick();
         }
         self.tick_agreement();
@@ -220,6 +206,9 @@ impl Core {
             return;
         }
         if kind == MessageType::MsgTimeoutNow && self.installing.is_some() {
+            return;
+        }
+        if self.must_ignore(&message) {
             return;
         }
         // A leader's library that batches can join entries to a message that waits without any, when
@@ -333,7 +322,7 @@ impl Core {
 
     /// Asks the cluster to elect this replica now.
     pub fn campaign(&mut self) {
-        if self.installing.is_some() {
+        if self.installing.is_some() || self.is_partial() {
             return;
         }
         let _ = self.raw.campaign();

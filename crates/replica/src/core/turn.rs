@@ -152,6 +152,7 @@ impl Core {
         }
         if let Some(number) = highest {
             self.raw.on_persist_ready(number);
+            self.prove();
             self.effects.messages.append(&mut messages);
         }
     }

@@ -441,6 +441,7 @@ impl Inner {
     fn agree(&mut self, hub: &mut Hub) -> Result<(), Fault> {
         loop {
             let mut effects = self.core.agree_on(clock())?;
+            self.note_trust()?;
             let writes = std::mem::take(&mut effects.writes);
             self.carry_out(effects);
             let Some(desk) = &mut self.threads.desk else {

@@ -137,6 +137,7 @@ impl Node {
             // Whoever knew the first voters was in its first life.
             config.voters.clear();
         }
+        config.core.trust = note.log_opens(config.cluster)?;
         note.begin()?;
         let (mut journal, found) = Journal::open(config.journal.clone())?;
         if !note.needs_end() {
@@ -153,7 +154,6 @@ impl Node {
         let logic_max = config.core.logic_max;
         let (recovered, mut report) =
             recover(&mut journal, &found, &origin, &mut reader, logic_max)?;
-        note.log_begun(config.cluster)?;
         let commit = recovered.commit_index();
         let file = recovered.file.clone();
         let mut core_config = config.core.clone();

@@ -12,6 +12,7 @@ use raft::eraftpb::MessageType;
 use super::clock;
 use super::event_loop::Inner;
 use crate::boot::Note;
+use crate::core::Trust;
 use crate::state::Digest;
 use crate::{member, message};
 
@@ -120,6 +121,18 @@ impl Inner {
         };
         // If there is no thread to be had, the next start tries again.
         let _ = super::thread("everopen-forget", forget);
+    }
+
+    /// Notes what has become known of a new log, before anything that comes of it is written. Once in its
+    /// life: when the first leader is heard.
+    pub(super) fn note_trust(&mut self) -> Result<(), crate::Fault> {
+        let now = self.core.trust();
+        // That it is whole is seen in the log.
+        if now == Trust::Whole || now == self.config.core.trust {
+            return Ok(());
+        }
+        self.config.core.trust = now;
+        Note::beside(&self.config.journal).log_is(self.config.cluster, now)
     }
 
     fn peer_of(&mut self, conn: ConnId) -> Option<(u64, &mut Peer)> {

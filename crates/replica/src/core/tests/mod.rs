@@ -1,5 +1,7 @@
 //! What a core does at moments that are rare in life.
 
+mod elections;
+
 use everopen_journal::{Config as JournalConfig, Durability, Journal};
 use raft::eraftpb::{Entry, MessageType};
 use tempfile::TempDir;
@@ -250,71 +252,6 @@ fn a_write_that_arrives_in_part_does_not_commit_what_it_was_to_replace() {
     let desk = desk.restart(&[1, 2]);
     assert_eq!(desk.core.term(), 2);
     assert_eq!(desk.core.commit_index(), 2);
-}
-
-/// A follower of replica 2, of three, whose connection to it has broken.
-fn that_lost_its_leader() -> Desk {
-    let mut desk = Desk::new(&[1, 2, 3]);
-    desk.core.receive(append(1, 2, 3));
-    desk.settle();
-    assert_eq!(desk.core.leader(), Some(2));
-    desk.core.lost_contact(2);
-    desk
-}
-
-/// In which of so many ticks it asks whether it would get votes.
-fn asks_for_votes(desk: &mut Desk, ticks: usize) -> Vec<usize> {
-    let mut at = Vec::new();
-    for tick in 1..=ticks {
-        desk.core.tick();
-        let messages = desk.turn();
-        let mut kinds = messages.iter().map(Message::get_msg_type);
-        if kinds.any(|kind| kind == MessageType::MsgRequestPreVote) {
-            at.push(tick);
-        }
-        desk.write();
-    }
-    at
-}
-
-#[test]
-fn an_election_that_nobody_answers_is_begun_again_soon() {
-    let mut desk = that_lost_its_leader();
-    let at = asks_for_votes(&mut desk, 400);
-    assert!(at[0] <= 2, "{at:?}");
-    let pauses: Vec<_> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(pauses[0] <= 15 && pauses[1] <= 25, "{pauses:?}");
-    // It does not go on like that: the others may be gone for longer.
-    assert!(pauses.len() > 3, "{pauses:?}");
-    assert!(pauses[3..].iter().all(|pause| *pause >= 50), "{pauses:?}");
-}
-
-#[test]
-fn who_gave_its_vote_waits_for_that_election() {
-    let mut desk = that_lost_its_leader();
-    let mut ask = Message::default();
-    ask.set_msg_type(MessageType::MsgRequestVote);
-    (ask.from, ask.to, ask.term) = (3, 1, 2);
-    (ask.index, ask.log_term) = (desk.core.last_index(), 1);
-    desk.core.receive(ask);
-    let messages = desk.turn();
-    desk.write();
-    let answers = [messages, desk.turn()].concat();
-    let granted = |message: &Message| {
-        message.get_msg_type() == MessageType::MsgRequestVoteResponse && !message.reject
-    };
-    assert!(answers.iter().any(granted), "{answers:?}");
-    assert_eq!(asks_for_votes(&mut desk, 49), [] as [usize; 0]);
-}
-
-#[test]
-fn a_leader_that_is_heard_again_is_waited_for_as_ever() {
-    let mut desk = that_lost_its_leader();
-    let mut beat = Message::default();
-    beat.set_msg_type(MessageType::MsgHeartbeat);
-    (beat.from, beat.to, beat.term) = (2, 1, 1);
-    desk.core.receive(beat);
-    assert_eq!(asks_for_votes(&mut desk, 49), [] as [usize; 0]);
 }
 
 #[test]
