@@ -8,6 +8,7 @@ mod agreement;
 mod cluster;
 mod disks;
 mod door;
+mod drill;
 mod failover;
 mod faults;
 mod fleet;
@@ -19,6 +20,7 @@ mod open_loop;
 mod partitions;
 #[path = "../support/mod.rs"]
 mod support;
+mod trader;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,9 +1,12 @@
-//! What is done to a venue's processes, drawn from a seed.
+//! What is done to a venue's processes and logs, drawn from a seed.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, replica};
-use crate::support::{Venue, signal};
+use crate::support::{Process, Venue, signal};
 use crate::{Random, pass, until};
 
 /// The longest that a process is stopped.
@@ -56,14 +59,9 @@ fn commit(venue: &Venue, cluster: &Cluster, fault: Fault, random: &mut Random) {
             ids.retain(|id| *id != any);
             kill(venue, &ids);
         }
-        Fault::Pause => pause(venue, any, random),
-        Fault::PauseLeader => pause(venue, leader(), random),
-        Fault::KillGateway => {
-            let gateway = venue.processes().into_iter().find(|p| p.role == "gateway");
-            if let Some(gateway) = gateway {
-                signal(gateway.pid, "KILL");
-            }
-        }
+        Fault::Pause => pause(venue, &[any], random),
+        Fault::PauseLeader => pause(venue, &[leader()], random),
+        Fault::KillGateway => kill_role(venue, "gateway"),
         Fault::Transfer => {
             let question = serde_json::json!({ "ask": "transfer", "to": any });
             if let Err(error) = cluster.ask(leader(), &question) {
@@ -73,35 +71,106 @@ fn commit(venue: &Venue, cluster: &Cluster, fault: Fault, random: &mut Random) {
     }
 }
 
-fn kill(venue: &Venue, ids: &[u64]) {
+/// Ends replicas by `kill -9`.
+pub fn kill(venue: &Venue, ids: &[u64]) {
     for process in ids.iter().filter_map(|id| replica(venue, *id)) {
         println!("  kill -9 replica {}", process.id);
         signal(process.pid, "KILL");
     }
 }
 
-fn pause(venue: &Venue, id: u64, random: &mut Random) {
-    let Some(process) = replica(venue, id) else {
-        return;
-    };
+/// Ends the processes of a role by `kill -9`.
+pub fn kill_role(venue: &Venue, role: &str) {
+    for process in venue.processes().into_iter().filter(|p| p.role == role) {
+        println!("  kill -9 {role}");
+        signal(process.pid, "KILL");
+    }
+}
+
+/// Stops replicas for a while, all at once.
+pub fn pause(venue: &Venue, ids: &[u64], random: &mut Random) {
+    let processes: Vec<_> = ids.iter().filter_map(|id| replica(venue, *id)).collect();
     let time = random.between(PAUSE_MOST / 20, PAUSE_MOST);
-    println!("  replica {id} is stopped for {time:?}");
-    signal(process.pid, "STOP");
+    println!("  replicas {ids:?} are stopped for {time:?}");
+    let all = |name| processes.iter().for_each(|p| signal(p.pid, name));
+    all("STOP");
     pass(time);
-    signal(process.pid, "CONT");
+    all("CONT");
+}
+
+/// Stops a process, and waits until none of its threads goes on: it begins no other write.
+pub fn freeze(process: &Process) {
+    signal(process.pid, "STOP");
+    let is_stopped = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is in parentheses.
+        let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+        // The system's own workers for its disk have nothing to stop in.
+        state.starts_with('T') || stat.contains("(iou-")
+    };
+    until("it has stopped", || {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", process.pid));
+        let mut threads = threads.expect("its threads").flatten();
+        threads.all(is_stopped).then_some(())
+    });
+}
+
+fn newest_segment(log: &Path) -> PathBuf {
+    let files = std::fs::read_dir(log).expect("a log").flatten();
+    let segments = files.map(|file| file.path());
+    let segments = segments.filter(|path| path.extension().is_some_and(|end| end == "segment"));
+    segments.max().expect("a segment")
+}
+
+/// Flips a bit in the newest file of a log: three times of four in what is written, else anywhere.
+pub fn flip_bit(log: &Path, random: &mut Random) {
+    let file = newest_segment(log);
+    let bytes = std::fs::read(&file).expect("a segment");
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    let written = last.map_or(0, |at| at + 1);
+    let limit = if random.below(4) == 0 {
+        bytes.len()
+    } else {
+        written
+    };
+    let offset = random.below(limit as u64);
+    let flipped = bytes[offset as usize] ^ (1 << random.below(8));
+    println!(
+        "  a bit at {offset} of {written} in {} flips",
+        file.display()
+    );
+    let file = File::options().write(true).open(file).expect("open");
+    file.write_all_at(&[flipped], offset).expect("write");
 }
 
 /// Waits until every process runs again.
 pub fn heal(venue: &Venue, cluster: &Cluster) {
     until("all processes run", || {
+        // A gateway that only waits to be gone back to does not count.
+        let all = venue.processes().into_iter();
+        let serving = all.filter(|process| process.role != "standby").count();
         // Supervisor, edge and gateway.
-        (venue.processes().len() == cluster.ids().len() + 3).then_some(())
+        (serving == cluster.ids().len() + 3).then_some(())
     });
     cluster.wait_until_whole();
 }
 
 /// Fails when a process ended by a fault of its own.
-pub fn no_process_failed(dir: &std::path::Path) {
+pub fn no_process_failed(dir: &Path) {
+    only_these_failed(dir, &[]);
+}
+
+/// Fails when a process ended by a fault of its own, and was not one of the replicas that had to.
+/// Not even those panic.
+pub fn only_these_failed(dir: &Path, had_to: &[u64]) {
+    let wrong = [
+        "panicked",
+        "invariant",
+        "ended by a fault",
+        "ended by itself",
+        "differs",
+    ];
+    let had_to: Vec<String> = had_to.iter().map(|id| format!("node-{id}")).collect();
     let mut logs: Vec<_> = std::fs::read_dir(dir)
         .expect("the data directory")
         .flatten()
@@ -113,24 +182,22 @@ pub fn no_process_failed(dir: &std::path::Path) {
             } else {
                 name
             };
-            Some(folder.join(format!("{stem}.log")))
+            let words = if had_to.iter().any(|node| node == name) {
+                &wrong[..2]
+            } else {
+                &wrong[..]
+            };
+            Some((folder.join(format!("{stem}.log")), words))
         })
-        .filter(|log| log.is_file())
+        .filter(|(log, _)| log.is_file())
         .collect();
     logs.sort();
     assert!(logs.len() > 2, "no logs in {}", dir.display());
-    for log in logs {
+    for (log, words) in logs {
         let text = std::fs::read_to_string(&log).expect("a log");
-        let wrong = [
-            "panicked",
-            "invariant",
-            "ended by a fault",
-            "ended by itself",
-            "differs",
-        ];
         let lines = text
             .lines()
-            .filter(|line| wrong.iter().any(|word| line.contains(word)));
+            .filter(|line| words.iter().any(|word| line.contains(word)));
         let lines: Vec<&str> = lines.take(20).collect();
         assert!(lines.is_empty(), "{}:\n{}", log.display(), lines.join("\n"));
     }

@@ -257,13 +257,19 @@ impl Client {
         })
     }
 
+    /// Leaves its connection for a new one.
+    pub fn connect_again(&mut self) -> io::Result<()> {
+        let stream = TcpStream::connect(&self.host)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        (self.stream, self.is_closed) = (BufReader::new(stream), false);
+        Ok(())
+    }
+
     /// A signed request; its status and its JSON.
     pub fn call(&mut self, method: &str, path: &str, body: &str) -> io::Result<(u16, Value)> {
         if self.is_closed {
-            let stream = TcpStream::connect(&self.host)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            (self.stream, self.is_closed) = (BufReader::new(stream), false);
+            self.connect_again()?;
         }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
