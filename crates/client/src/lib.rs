@@ -206,6 +206,11 @@ impl Client {
         follow::start(&self.0.config, &self.0.shared, follower, on_end)
     }
 
+    /// The replicas that are known now: those of the start, and leaders that others have named since.
+    pub fn nodes(&self) -> Vec<Node> {
+        self.0.shared.nodes()
+    }
+
     /// Whether a leader is known now.
     pub fn has_leader(&self) -> bool {
         self.0.shared.has_leader()

@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     /// The highest index that the leader said is committed.
     seen: AtomicU64,
     nodes: Mutex<Vec<Node>>,
+    /// How often a node was replaced by another.
+    replaced: AtomicUsize,
     /// One of each thread's hub.
     wakers: Mutex<Vec<Waker>>,
 }
@@ -160,14 +162,26 @@ impl Shared {
         if let Some(place) = nodes.iter().position(|node| node.id == id) {
             return Some(place);
         }
-        if nodes.len() >= NODES_MAX || address.is_empty() {
+        if address.is_empty() {
             return None;
         }
-        nodes.push(Node {
+        let node = Node {
             id,
             address: address.to_string(),
-        });
-        Some(nodes.len() - 1)
+        };
+        if nodes.len() < NODES_MAX {
+            nodes.push(node);
+            return Some(nodes.len() - 1);
+        }
+        // A cluster has at most a few members: the one that was known longest was removed long ago.
+        let place = self.replaced.fetch_add(1, Ordering::Relaxed) % NODES_MAX;
+        nodes[place] = node;
+        Some(place)
+    }
+
+    /// All that are known.
+    pub fn nodes(&self) -> Vec<Node> {
+        lock(&self.nodes).clone()
     }
 }
 
@@ -176,4 +190,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_leader_is_known_however_many_there_were() {
+        let shared = Shared::new(Vec::new());
+        for id in 1..=3 * NODES_MAX as u64 {
+            let place = shared.place_of(id, &format!("host-{id}:1"));
+            let place = place.expect("there is always room for one");
+            assert_eq!(shared.node(place).map(|(_, node)| node.id), Some(id));
+            assert_eq!(shared.place_of(id, ""), Some(place), "it is known");
+        }
+        assert_eq!(shared.nodes().len(), NODES_MAX);
+    }
 }

@@ -161,6 +161,26 @@ impl Access {
         Ok(())
     }
 
+    /// Lets another replica lead if that one does: a leader can't be removed.
+    ///
+    /// # Errors
+    /// When no other one takes the lead within `patience`.
+    pub fn step_down(&mut self, node: u64, patience: Duration) -> Result<()> {
+        let leads = |access: &mut Self| leader(&access.statuses()).map(|leader| leader.id);
+        if leads(self) != Some(node) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + patience;
+        self.ask_leader(&serde_json::json!({ "ask": "transfer" }), patience)?;
+        while leads(self).is_none_or(|leader| leader == node) {
+            if Instant::now() > deadline {
+                bail!("no other replica took the lead of {node} within {patience:?}");
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Asks the leader, whoever that is when it is asked.
     ///
     /// # Errors

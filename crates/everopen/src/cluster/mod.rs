@@ -178,6 +178,7 @@ pub fn run(cluster: &Cluster) -> Result<()> {
             Ok(())
         }
         What::Remove { node } => {
+            access.step_down(*node, HANDOVER)?;
             let question = json!({ "ask": "remove", "node": node });
             access.ask_leader(&question, CHANGE)?;
             if is_local {

@@ -3,6 +3,7 @@
 mod address;
 pub mod cluster;
 pub mod gateway;
+pub mod known;
 pub mod node;
 pub mod recovery;
 

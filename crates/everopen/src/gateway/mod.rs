@@ -8,6 +8,7 @@ mod genesis;
 mod market;
 mod port;
 mod prepare;
+mod replicas;
 pub mod visible;
 
 use std::net::TcpListener;
@@ -39,6 +40,8 @@ const IN_FLIGHT: usize = 16_384;
 /// How long a submission is tried again before it is answered "outcome unknown": below the time
 /// that a request may take in all.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a gateway that starts waits for somebody who leads before it shows what it has.
+const LEADERLESS: Duration = Duration::from_secs(10);
 /// Between two lines that say that there is still nothing to serve.
 const REMIND: Duration = Duration::from_secs(10);
 
@@ -73,9 +76,17 @@ pub fn run(args: &cli::GatewayProcess) -> Result<()> {
         .context("start the gateway's runtime")?;
     let stop = Arc::new(AtomicBool::new(false));
     watch_signals(&runtime, end.clone(), &stop)?;
+    replicas::remember(&runtime, &shared.client, &file);
 
     if !wait_for_checkpoint(&shared, &stop)? {
         return Ok(());
+    }
+    // What another gateway, or this one before it died, has answered is in there.
+    if !prepare::catch_up(&shared, &stop, Some(LEADERLESS))? {
+        if stop.load(std::sync::atomic::Ordering::Acquire) {
+            return Ok(());
+        }
+        tracing::warn!("nobody leads: what is served may be behind what was answered before");
     }
     let gateway = make_gateway(&file, &shared, &feed)?;
     move_on_when_told(&runtime, gateway.feed())?;
@@ -155,14 +166,8 @@ fn connect(
     file: &GatewayFile,
     end: watch::Sender<bool>,
 ) -> Result<(Shared, FeedSlot, Receiver<Vec<Event>>)> {
-    let nodes = file.gateway.nodes.iter();
     let client = Client::start(everopen_client::Config {
-        nodes: nodes
-            .map(|node| everopen_client::Node {
-                id: node.id,
-                address: node.address.to_string(),
-            })
-            .collect(),
+        nodes: replicas::to_ask(file),
         identity: file.gateway.tls.load(file.base())?,
         in_flight_max: IN_FLIGHT,
         patience: PATIENCE,

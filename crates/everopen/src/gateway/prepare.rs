@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use everopen_client::Refusal;
@@ -29,7 +29,7 @@ pub fn prepare(
     stop: &AtomicBool,
     events: Receiver<Vec<Event>>,
 ) -> Result<Option<market::Market>> {
-    if !catch_up(shared, stop)? {
+    if !catch_up(shared, stop, None)? {
         return Ok(None);
     }
     let is_new = read(shared).assets().is_empty();
@@ -71,8 +71,13 @@ fn read(shared: &Shared) -> std::sync::RwLockReadGuard<'_, everopen_views::Views
         .expect("invariant: views are never left half written")
 }
 
-/// Waits until the views show all that was in the log when this was called. False when stopped.
-fn catch_up(shared: &Shared, stop: &AtomicBool) -> Result<bool> {
+/// Waits until the views show all that was in the log when this was called. False when stopped, or when
+/// that took longer than `patience`.
+///
+/// # Errors
+/// When the log can't be followed any more.
+pub fn catch_up(shared: &Shared, stop: &AtomicBool, patience: Option<Duration>) -> Result<bool> {
+    let begun = Instant::now();
     loop {
         if let Some(index) = read_index(shared) {
             if shared.visible.wait(index, VIEWS) {
@@ -82,7 +87,8 @@ fn catch_up(shared: &Shared, stop: &AtomicBool) -> Result<bool> {
                 bail!("{why}");
             }
         }
-        if stop.load(Ordering::Acquire) {
+        let is_late = patience.is_some_and(|patience| begun.elapsed() >= patience);
+        if is_late || stop.load(Ordering::Acquire) {
             return Ok(false);
         }
         std::thread::sleep(AGAIN);
@@ -117,7 +123,7 @@ fn execute(
             Err(refusal) => tracing::warn!("the venue is not prepared yet: {refusal}"),
         }
         // It may be in the log all the same.
-        if !catch_up(shared, stop)? {
+        if !catch_up(shared, stop, None)? {
             return Ok(false);
         }
         if is_done(shared) {

@@ -66,8 +66,8 @@ fn no_acknowledged_order_is_lost_in_memory_mode_whatever_process_fails() {
 }
 
 /// Rounds in which each of the faults comes once, for so long. Each has a venue of its own: its
-/// clients and its gateway know the replicas that were there when they began, and one round leaves
-/// a majority of these.
+/// clients know the replicas that were there when they began, and one round leaves a majority of
+/// these.
 fn drill(settings: &[&str], faults: &[Fault]) {
     let _alone = alone();
     let seed = seed();
@@ -120,6 +120,8 @@ fn round(settings: &[&str], faults: &[Fault], seed: u64) {
 struct Doubtful {
     id: u64,
     fault: Fault,
+    /// Whether it may come back all the same.
+    may_return: bool,
     /// What it had said before.
     said: usize,
 }
@@ -222,7 +224,7 @@ impl<'a> Drill<'a> {
     /// supervisor start it again, before that is done.
     fn spoil(&mut self, id: u64, fault: Fault) -> Doubtful {
         let folder = self.dir.join(format!("node-{id}"));
-        let is_leader = self.cluster.leader() == Some(id);
+        let mut may_return = true;
         nemesis::freeze(&replica(self.venue(), id).expect("its process"));
         let said = self.said(id).len();
         if fault == Fault::FlipBit {
@@ -232,30 +234,38 @@ impl<'a> Drill<'a> {
             for file in std::fs::read_dir(folder.join("log")).expect("a log") {
                 std::fs::remove_file(file.expect("a file").path()).expect("remove");
             }
-            // Without the note only the leader can tell the replica what it had, and what if that
-            // was this very one is said in `docs/operating/guarantees.md`.
-            if !is_leader && self.random.below(2) == 0 {
+            // Without the note only the leader can tell the replica what it had. One that does not
+            // know fills the log.
+            may_return = self.random.below(2) == 0;
+            if may_return {
                 println!("  and the note that there was one");
                 std::fs::remove_file(folder.join("log.begun")).expect("remove");
             }
         }
         nemesis::kill(self.venue(), &[id]);
-        Doubtful { id, fault, said }
+        Doubtful {
+            id,
+            fault,
+            may_return,
+            said,
+        }
     }
 
     /// Does what an operator does for a replica that can't go on with its log.
-    fn repair(&mut self, Doubtful { id, fault, said }: &Doubtful) {
+    fn repair(&mut self, doubtful: &Doubtful) {
+        let Doubtful {
+            id, fault, said, ..
+        } = doubtful;
         let why = match fault {
             Fault::FlipBit => ".segment is damaged at offset ",
             _ => "`everopen cluster remove`",
         };
         let comes_back = until("it comes back, or says why it does not", || {
-            let status = serde_json::json!({ "ask": "status" });
             if self.said(*id)[*said..].contains(why) {
                 return Some(false);
             }
             // A flip in room that is not used yet is no damage.
-            (*fault == Fault::FlipBit && self.cluster.ask(*id, &status).is_ok()).then_some(true)
+            (doubtful.may_return && self.has_caught_up(*id)).then_some(true)
         });
         if comes_back {
             println!("  replica {id} comes back");
@@ -274,6 +284,15 @@ impl<'a> Drill<'a> {
             let ids = cluster.ids();
             (ids.len() == all && !ids.contains(id)).then_some(cluster)
         });
+    }
+
+    fn has_caught_up(&self, id: u64) -> bool {
+        let statuses = self.cluster.statuses();
+        let applied = |status: &serde_json::Value| status["applied"].as_u64().unwrap_or(0);
+        let newest = statuses.iter().map(applied).max();
+        let own = statuses.iter().find(|status| status["node"] == id);
+        own.map(applied)
+            .is_some_and(|own| own > 1 && newest.is_some_and(|newest| own + 200 >= newest))
     }
 
     /// All that a replica's process said.

@@ -18,6 +18,7 @@ mod money;
 mod nemesis;
 mod open_loop;
 mod partitions;
+mod replaced;
 #[path = "../support/mod.rs"]
 mod support;
 mod trader;
