@@ -206,9 +206,15 @@ impl Client {
         follow::start(&self.0.config, &self.0.shared, follower, on_end)
     }
 
-    /// The replicas that are known now: those of the start, and leaders that others have named since.
+    /// The replicas that are known now: those of the start, leaders that others have
+    /// named since, and those of [`Self::know`].
     pub fn nodes(&self) -> Vec<Node> {
         self.0.shared.nodes()
+    }
+
+    /// There is that replica, too.
+    pub fn know(&self, node: &Node) {
+        let _ = self.0.shared.place_of(node.id, &node.address);
     }
 
     /// Whether a leader is known now.

@@ -44,6 +44,10 @@ pub struct Gateway {
     /// Whether members may credit themselves. Only for demonstrations.
     #[serde(default)]
     pub demo_deposits: bool,
+    /// The folder of a `cluster.toml`, as `everopen up` keeps one: its replicas are asked, too, also those
+    /// that come later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_dir: Option<PathBuf>,
     /// This gateway's certificate.
     pub tls: Tls,
     /// The simulated market, if this gateway runs it.
@@ -132,6 +136,12 @@ impl GatewayFile {
     /// The folder of the API keys.
     pub fn keys(&self) -> PathBuf {
         self.base.join(&self.gateway.keys)
+    }
+
+    /// The folder of `cluster.toml`.
+    pub fn cluster_dir(&self) -> Option<PathBuf> {
+        let dir = self.gateway.cluster_dir.as_ref()?;
+        Some(self.base.join(dir))
     }
 
     /// The folder of the admin socket.

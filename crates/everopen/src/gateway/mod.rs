@@ -76,7 +76,7 @@ pub fn run(args: &cli::GatewayProcess) -> Result<()> {
         .context("start the gateway's runtime")?;
     let stop = Arc::new(AtomicBool::new(false));
     watch_signals(&runtime, end.clone(), &stop)?;
-    replicas::remember(&runtime, &shared.client, &file);
+    replicas::follow(&runtime, &shared.client, &file);
 
     if !wait_for_checkpoint(&shared, &stop)? {
         return Ok(());

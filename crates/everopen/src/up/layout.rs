@@ -207,6 +207,7 @@ impl Layout {
             public_rate: args.public_rate,
             manual_withdrawals: args.manual_withdrawals,
             demo_deposits: !args.no_demo_deposits,
+            cluster_dir: Some("..".into()),
             tls: Tls::within(Path::new("../tls"), Name::Gateway(1)),
             market: (!args.no_market).then_some(Market {
                 seed: args.seed,

@@ -11,7 +11,7 @@ fn a_gateway_finds_its_cluster_again_after_all_of_its_replicas_were_replaced() {
     let _alone = alone();
     let folder = crate::folder();
     let dir = folder.path();
-    let venue = Venue::start(dir, &["--replicas", "3", "--no-market"]).expect("start");
+    let venue = Venue::start(dir, &["--replicas", "3"]).expect("start");
     Cluster::of(&venue, dir).wait_until_whole();
     place_at_last(&venue, "before");
     let change = |args: &[&str]| {
