@@ -90,6 +90,7 @@ impl Core {
                 if lives.contains(&self.config.node) {
                     return Err("a leader can't remove itself: transfer the lead first".into());
                 }
+                self.may_go_on_without(&lives)?;
                 changes.extend(lives.iter().map(|life| (RemoveNode, *life)));
             }
         }
@@ -168,7 +169,7 @@ impl Core {
             ));
         }
         // Nor one that has nothing of this leader's yet: it could not help to elect the next one.
-        if self.led_term != Some(self.term()) || matched < self.led_from {
+        if !self.has_followed(node) {
             return Err(format!(
                 "replica {} has not caught up with this leader; wait until it has",
                 Shown(node)
@@ -177,6 +178,28 @@ impl Core {
         if self.supports.get(&node).copied().unwrap_or(0) < self.state.logic() {
             let shown = Shown(node);
             return Err(format!("replica {shown} does not know the rules in force"));
+        }
+        Ok(())
+    }
+
+    /// Whether a member has entries of this leader's own.
+    fn has_followed(&self, node: u64) -> bool {
+        let matched = self.progress(node).map_or(0, |(matched, _)| matched);
+        self.led_term == Some(self.term()) && matched >= self.led_from
+    }
+
+    /// Who is left must be able to elect the next leader: a majority of them has followed this one.
+    fn may_go_on_without(&self, removed: &[u64]) -> Result<(), String> {
+        let voters = self.state.conf.voters.iter();
+        let left: Vec<u64> = voters.copied().filter(|v| !removed.contains(v)).collect();
+        let followed = left.iter().filter(|voter| self.has_followed(**voter));
+        let (count, needed) = (followed.count(), left.len() / 2 + 1);
+        if count < needed {
+            return Err(format!(
+                "without it {} replicas would vote, and only {count} of them have followed this leader; bring \
+                 the others up first",
+                left.len()
+            ));
         }
         Ok(())
     }
