@@ -86,7 +86,9 @@ pub fn run(args: &cli::GatewayProcess) -> Result<()> {
         if stop.load(std::sync::atomic::Ordering::Acquire) {
             return Ok(());
         }
-        tracing::warn!("nobody leads: what is served may be behind what was answered before");
+        tracing::warn!(
+            "nobody leads, or the log comes too slowly: what is served may be behind what was answered before"
+        );
     }
     let gateway = make_gateway(&file, &shared, &feed)?;
     move_on_when_told(&runtime, gateway.feed())?;

@@ -30,6 +30,26 @@ fn asks_for_votes(desk: &mut Desk, ticks: usize) -> Vec<usize> {
     at
 }
 
+/// Replica 3, whose log ends with an entry of that index and term, asks for a vote.
+fn asks_for_vote(term: u64, (index, log_term): (u64, u64)) -> Message {
+    let mut ask = Message::default();
+    ask.set_msg_type(MessageType::MsgRequestVote);
+    (ask.from, ask.to, ask.term) = (3, 1, term);
+    (ask.index, ask.log_term) = (index, log_term);
+    ask
+}
+
+fn grants(desk: &mut Desk, ask: Message) -> bool {
+    desk.core.receive(ask);
+    let messages = desk.turn();
+    desk.write();
+    let answers = [messages, desk.turn()].concat();
+    let granted = |message: &Message| {
+        message.get_msg_type() == MessageType::MsgRequestVoteResponse && !message.reject
+    };
+    answers.iter().any(granted)
+}
+
 #[test]
 fn an_election_that_nobody_answers_is_begun_again_soon() {
     let mut desk = that_lost_its_leader();
@@ -45,18 +65,8 @@ fn an_election_that_nobody_answers_is_begun_again_soon() {
 #[test]
 fn who_gave_its_vote_waits_for_that_election() {
     let mut desk = that_lost_its_leader();
-    let mut ask = Message::default();
-    ask.set_msg_type(MessageType::MsgRequestVote);
-    (ask.from, ask.to, ask.term) = (3, 1, 2);
-    (ask.index, ask.log_term) = (desk.core.last_index(), 1);
-    desk.core.receive(ask);
-    let messages = desk.turn();
-    desk.write();
-    let answers = [messages, desk.turn()].concat();
-    let granted = |message: &Message| {
-        message.get_msg_type() == MessageType::MsgRequestVoteResponse && !message.reject
-    };
-    assert!(answers.iter().any(granted), "{answers:?}");
+    let last = (desk.core.last_index(), 1);
+    assert!(grants(&mut desk, asks_for_vote(2, last)));
     assert_eq!(asks_for_votes(&mut desk, 49), [] as [usize; 0]);
 }
 
@@ -70,22 +80,12 @@ fn a_leader_that_is_heard_again_is_waited_for_as_ever() {
     assert_eq!(asks_for_votes(&mut desk, 49), [] as [usize; 0]);
 }
 
-/// Replica 3 asks for a vote; whether it gets it.
+/// Replica 3 asks for a vote even while the leader is heard, as one does whom the leader has asked to.
+/// Whether it gets it.
 fn is_elected(desk: &mut Desk, term: u64, last: (u64, u64)) -> bool {
-    let mut ask = Message::default();
-    ask.set_msg_type(MessageType::MsgRequestVote);
-    (ask.from, ask.to, ask.term) = (3, 1, term);
-    (ask.index, ask.log_term) = last;
-    // As one says whom the leader has asked to: it need not be silent first.
+    let mut ask = asks_for_vote(term, last);
     ask.context = "CampaignTransfer".into();
-    desk.core.receive(ask);
-    let messages = desk.turn();
-    desk.write();
-    let answers = [messages, desk.turn()].concat();
-    let granted = |message: &Message| {
-        message.get_msg_type() == MessageType::MsgRequestVoteResponse && !message.reject
-    };
-    answers.iter().any(granted)
+    grants(desk, ask)
 }
 
 fn with_new_log() -> Desk {
@@ -157,14 +157,12 @@ fn a_learner_without_a_log_does_not_become_a_voter() {
     let mut desk = Desk::new(&[1]);
     desk.core.campaign();
     desk.settle();
-    let (node, address) = (2, "two:1".to_string());
-    let add = MembershipChange::AddLearner { node, address };
-    desk.core.change(Some(9), &add).expect("proposed");
+    desk.add_learner(2);
     desk.turn();
     desk.write();
     desk.turn();
     desk.core.set_support(2, 2);
-    let promote = MembershipChange::Promote { node };
+    let promote = MembershipChange::Promote { node: 2 };
     let refused = desk.core.change(Some(10), &promote).expect_err("too early");
     assert!(refused.contains("has not caught up"), "{refused}");
     let mut taken = Message::default();

@@ -67,6 +67,12 @@ impl Desk {
         }
     }
 
+    fn add_learner(&mut self, node: u64) {
+        let address = format!("host-{node}:1");
+        let change = MembershipChange::AddLearner { node, address };
+        self.core.change(Some(9), &change).expect("proposed");
+    }
+
     fn turn(&mut self) -> Vec<Message> {
         let effects = self.core.turn(Timestamp(1)).expect("goes on");
         self.writes.extend(effects.writes);
@@ -173,11 +179,7 @@ fn a_lone_voters_word_leaves_when_its_vote_is_on_the_disk() {
     let mut desk = Desk::new(&[1]);
     desk.core.campaign();
     desk.settle();
-    let change = MembershipChange::AddLearner {
-        node: 2,
-        address: "two:1".into(),
-    };
-    desk.core.change(Some(9), &change).expect("proposed");
+    desk.add_learner(2);
     desk.settle();
     let mut desk = desk.restart(&[1]);
     desk.settle();
@@ -195,11 +197,7 @@ fn a_change_of_membership_is_known_after_a_restart() {
     let mut desk = Desk::new(&[1]);
     desk.core.campaign();
     desk.settle();
-    let change = MembershipChange::AddLearner {
-        node: 2,
-        address: "two:1".into(),
-    };
-    desk.core.change(Some(9), &change).expect("proposed");
+    desk.add_learner(2);
     desk.settle();
     assert!(desk.core.members().contains(&2));
     let mut desk = desk.restart(&[1]);
