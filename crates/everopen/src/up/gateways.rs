@@ -2,6 +2,7 @@
 //!
 //! A thread of its own does it, since a rollout may take minutes and the supervisor must not wait.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Sender;
@@ -14,7 +15,7 @@ use everopen_edge::admin::Client;
 use everopen_rollout::execute::{self, By, Site};
 use everopen_rollout::file::File;
 use everopen_rollout::id;
-use everopen_rollout::journal::{Entry, Line, Outcome};
+use everopen_rollout::journal::{self, Entry, Line, Outcome};
 use everopen_rollout::keep::{self, Instance, Keeper};
 use everopen_rollout::plan::{Plan, plan};
 use everopen_rollout::state::{Folder, State};
@@ -31,6 +32,8 @@ const KEEP: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(50);
 /// Between two lines that say that nobody answers.
 const REMIND: Duration = Duration::from_secs(10);
+/// Who did it, in the journals of rollouts. No user of a system is called that.
+const WHO: &str = "everopen up";
 /// A new venue's first gateway waits for replicas that read a long log.
 const FIRST_READY_MS: u64 = 3_600_000;
 
@@ -202,7 +205,7 @@ impl Work {
             .build()
             .context("start the controller's threads")?;
         let by = By {
-            who: "everopen up".into(),
+            who: WHO.into(),
             why: "this program, with these settings".into(),
         };
         let root = self.front.rollouts();
@@ -232,16 +235,58 @@ impl Work {
         }
     }
 
+    /// Takes back what an earlier one of these programs had begun when it was killed, or when another took over.
+    /// Which rollout stands in the way all the same: an operator's, or one that can't be taken back now.
+    fn take_back_own(&mut self) -> Result<Option<String>> {
+        while let Some(id) = self.state()?.under_way {
+            if self.stop.load(Relaxed) || !self.is_own(&id)? {
+                return Ok(Some(id));
+            }
+            // The earlier program may still be at it.
+            if !Folder::is_held(&self.front.rollouts(), SERVICE) {
+                tracing::warn!("rollout {id} of the gateway was cut off: it is taken back");
+                if let Err(error) = self.carry_out(None)
+                    && self.state()?.under_way.as_ref() == Some(&id)
+                {
+                    tracing::error!("it can't be taken back: {error:#}");
+                    return Ok(Some(id));
+                }
+                continue;
+            }
+            if let Err(error) = self.keep() {
+                tracing::warn!("{error:#}");
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(None)
+    }
+
+    /// Whether nobody but these programs had a part in a rollout.
+    fn is_own(&self, id: &str) -> Result<bool> {
+        let path = self.front.rollouts().join(SERVICE).join(id);
+        let path = path.join("journal.jsonl");
+        let lines = match journal::read::<Entry>(&path) {
+            // Cut off before anything was begun.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            lines => lines.with_context(|| format!("read {}", path.display()))?,
+        };
+        Ok(lines.iter().all(|line| match &line.entry {
+            Entry::Opened { who, .. } => who == WHO,
+            Entry::Paused { .. } | Entry::Resumed { .. } => false,
+            _ => true,
+        }))
+    }
+
     /// Rolls this program's gateway out if one of another program, or of other settings, serves.
     fn replace_if_outdated(&mut self) -> Result<()> {
-        let state = self.state()?;
-        if let Some(id) = &state.under_way {
+        if let Some(id) = self.take_back_own()? {
             tracing::warn!(
                 "rollout {id} of the gateway was cut off or is under way: `everopen rollout resume gateway --root {}` goes on with it",
                 self.front.rollouts().display()
             );
             return Ok(());
         }
+        let state = self.state()?;
         let running = self.keeper.running().context("look for gateways")?;
         let Some(serving) = running.iter().find(|instance| instance.serves) else {
             return Ok(());

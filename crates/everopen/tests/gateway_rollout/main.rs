@@ -1,6 +1,8 @@
 //! The gateway of `up` is rolled out and back, and the edge replaces itself, while clients trade over REST
 //! and listen over WebSocket: nobody is turned away, and nothing is lost or doubled.
 
+mod cut_off;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
